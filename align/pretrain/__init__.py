@@ -1,0 +1,1 @@
+"""Pretraining from nothing: tokenizer, corpus, packing, optimizers and the loop."""

@@ -1,0 +1,1 @@
+"""What a person wrote: schema, loading, errors with positions, and the plan."""

@@ -1,0 +1,295 @@
+"""What a recipe may say: a typed class for each stage kind.
+
+A field that names another stage is annotated with `Ref`, which says what that stage must make.
+Those references are the graph. Each class has a `VERSION`, raised when the stage's meaning changes,
+so that finished artifacts of the older meaning are made again.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+
+@dataclass(frozen=True)
+class Ref:
+    """This string names a stage that makes one of `artifacts` (or a file or hub id: `or_path`)."""
+
+    artifacts: frozenset[str]
+    or_path: bool = False
+
+
+@dataclass(frozen=True)
+class FilePath:
+    """This string names a file or folder relative to the recipe; its content is fingerprinted."""
+
+
+@dataclass(frozen=True)
+class Callable_:
+    """This string names a function: a known name, `file.py:name` or `package.module:name`."""
+
+
+def _ref(*artifacts: str, or_path: bool = False) -> Any:
+    return Annotated[str, Ref(frozenset(artifacts), or_path)]
+
+
+ModelRef = _ref("model")
+CorpusRef = _ref("corpus")
+PromptsRef = _ref("corpus", "prompts", "reward_model")
+SftRef = _ref("sft_data", or_path=True)
+PreferenceRef = _ref("preference_data", or_path=True)
+RewardRef = _ref("reward_model", or_path=True)
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Launch(Strict):
+    """How a training stage is started; more than one process goes through `accelerate launch`."""
+
+    num_processes: Positive = 1
+    accelerate_config: Annotated[str, FilePath()] | None = None
+
+
+class Sampling(Strict):
+    temperature: Annotated[float, Field(ge=0)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    top_k: Annotated[int, Field(ge=0)] = 0
+    max_tokens: Positive = 256
+
+
+class Prompts(Strict):
+    """Rows `skip` to `skip + limit` of another stage's prompts. A bare string is `source`."""
+
+    source: PromptsRef
+    skip: Annotated[int, Field(ge=0)] = 0
+    limit: Positive | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, value: Any) -> Any:
+        return {"source": value} if isinstance(value, str) else value
+
+
+class Stage(Strict):
+    """Fields of every stage."""
+
+    VERSION: ClassVar[int] = 1
+    ARTIFACT: ClassVar[str]
+    CONFIG_CLASS: ClassVar[str | None] = None  # the class that `args:` is checked against
+    MULTI_PROCESS: ClassVar[bool] = False
+    kind: str
+    launch: Launch | None = None
+
+    @property
+    def artifact(self) -> str:
+        return self.ARTIFACT
+
+
+class Training(Stage):
+    MULTI_PROCESS: ClassVar[bool] = True
+    args: dict[str, Any] = {}
+
+
+class Problems(Strict):
+    """Numbers of documents and problems of the corpus, and how the documents answer them."""
+
+    kinds: list[str] | None = None
+    documents: Positive
+    prompts: Positive
+    heldout: Positive
+    worked: Share = 0.5
+    blurted_wrong: Share = 0.5
+
+
+class Corpus(Stage):
+    """Worked and blurted problems beside English prose; also the prompts and held-out problems."""
+
+    ARTIFACT: ClassVar[str] = "corpus"
+    kind: Literal["corpus"]
+    problems: Problems
+    prose_characters: Positive
+    prose_heldout_characters: Positive = 40_000
+
+
+class Tokenizer(Stage):
+    """A byte-level BPE tokenizer trained on a corpus."""
+
+    ARTIFACT: ClassVar[str] = "tokenizer"
+    kind: Literal["tokenizer"]
+    corpus: CorpusRef
+    vocab_size: Annotated[int, Field(ge=280)] = 512
+
+
+class Pretrain(Training):
+    """A model from nothing. `architecture` is a preset's name and fields that differ from it."""
+
+    ARTIFACT: ClassVar[str] = "model"
+    CONFIG_CLASS: ClassVar[str | None] = "PretrainConfig"
+    kind: Literal["pretrain"]
+    corpus: CorpusRef
+    tokenizer: _ref("tokenizer")
+    architecture: dict[str, Any] = {"preset": "tiny"}
+    seq_len: Annotated[int, Field(ge=2)] = 256
+
+
+class Model(Stage):
+    """A model folder or hub id to start from."""
+
+    ARTIFACT: ClassVar[str] = "model"
+    kind: Literal["model"]
+    path: Annotated[str, FilePath()]
+    revision: str | None = None
+    chat_template: Annotated[str, FilePath()] | None = None
+
+
+class PromptSet(Stage):
+    """Prompts from a JSONL or parquet file or a hub data set, split into prompts and held-out."""
+
+    ARTIFACT: ClassVar[str] = "prompts"
+    kind: Literal["prompts"]
+    source: Annotated[str, FilePath()]
+    subset: str | None = None
+    split: str = "train"
+    prompt: str = "prompt"
+    answer: str = "answer"
+    solution: str | None = None
+    limit: Positive | None = None
+    heldout: Positive = 200
+
+
+class Synth(Stage):
+    """Rows from a model. Keys beyond these are the method's own settings."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    kind: Literal["synth"]
+    method: str
+    model: ModelRef
+    prompts: Prompts
+    verifier: Annotated[str, Callable_()]
+    samples: Positive = 8
+    sampling: Sampling = Sampling()
+    output: Literal["sft", "preference"] = "sft"
+
+    @property
+    def artifact(self) -> str:
+        return f"{self.output}_data"
+
+
+class OnlineMerging(Strict):
+    """The Online Merging Optimizer (arXiv 2405.17931); `base` is the pretrained model."""
+
+    kind: Literal["online_merging"]
+    base: ModelRef
+    method: Literal["ondare", "onties"] = "ondare"
+    alpha: Annotated[float, Field(ge=0, le=1)] = 1e-7
+    reserve: Annotated[float, Field(gt=0, le=1)] = 0.5
+    merge_every: Positive = 1
+    variant: Literal["paper", "released"] = "paper"
+
+
+class Sft(Training):
+    ARTIFACT: ClassVar[str] = "model"
+    CONFIG_CLASS: ClassVar[str | None] = "SFTConfig"
+    kind: Literal["sft"]
+    model: ModelRef
+    data: Annotated[list[SftRef], Field(min_length=1)]
+
+
+class Dpo(Training):
+    ARTIFACT: ClassVar[str] = "model"
+    CONFIG_CLASS: ClassVar[str | None] = "DPOConfig"
+    kind: Literal["dpo"]
+    model: ModelRef
+    data: Annotated[list[PreferenceRef], Field(min_length=1)]
+    optimizer: OnlineMerging | None = None
+
+
+class Gate(Strict):
+    """The run stops if the reward model's held-out accuracy is lower."""
+
+    accuracy: Share
+
+
+class Reward(Training):
+    ARTIFACT: ClassVar[str] = "reward_model"
+    CONFIG_CLASS: ClassVar[str | None] = "RewardConfig"
+    kind: Literal["reward"]
+    model: ModelRef
+    data: Annotated[list[PreferenceRef], Field(min_length=1)]
+    heldout: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    gate: Gate | None = None
+
+
+class RewardSource(Strict):
+    """One reward: a reward-model stage, a verifier or a function. A bare string is `use`."""
+
+    use: Annotated[str, RewardRef.__metadata__[0], Callable_()]
+    weight: float = 1.0
+    on_error: Literal["error", "skip", "zero"] = "error"
+    timeout_s: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, value: Any) -> Any:
+        return {"use": value} if isinstance(value, str) else value
+
+
+class Grpo(Training):
+    """`order: variance` scores `scoring_samples` answers a query by the reward model first."""
+
+    ARTIFACT: ClassVar[str] = "model"
+    CONFIG_CLASS: ClassVar[str | None] = "GRPOConfig"
+    kind: Literal["grpo"]
+    model: ModelRef
+    prompts: Prompts
+    rewards: Annotated[list[RewardSource], Field(min_length=1)]
+    order: Literal["variance", "given"] = "variance"
+    scoring_samples: Annotated[int, Field(ge=2)] = 8
+
+
+class Evaluate(Stage):
+    """Every model on held-out prompts (one sample each) and on held-out prose."""
+
+    ARTIFACT: ClassVar[str] = "scores"
+    kind: Literal["evaluate"]
+    models: Annotated[list[ModelRef], Field(min_length=1)]
+    prompts: Prompts
+    verifier: Annotated[str, Callable_()]
+    sampling: Sampling = Sampling()
+    perplexity: CorpusRef | None = None
+    shown: Annotated[int, Field(ge=0)] = 3
+
+
+KINDS: dict[str, type[Stage]] = {
+    "corpus": Corpus,
+    "tokenizer": Tokenizer,
+    "pretrain": Pretrain,
+    "model": Model,
+    "prompts": PromptSet,
+    "synth": Synth,
+    "sft": Sft,
+    "dpo": Dpo,
+    "reward": Reward,
+    "grpo": Grpo,
+    "evaluate": Evaluate,
+}
+
+
+class Header(Strict):
+    """The recipe's own keys beside `stages`."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    launch: Launch = Launch()
+    stages: dict[str, Any]
+
+    @field_validator("stages")
+    @classmethod
+    def _some(cls, value: dict) -> dict:
+        if not value:
+            raise ValueError("a recipe needs at least one stage")
+        return value

@@ -1,0 +1,1 @@
+"""Carrying a recipe out: artifacts, locks, launching, progress, resume."""

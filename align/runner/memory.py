@@ -1,0 +1,21 @@
+"""Peak memory of a stretch of work in this process."""
+
+import resource
+from pathlib import Path
+
+STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def reset_peak() -> None:
+    """Start a new stretch. Where the system cannot, the peak stays the process's own."""
+    if CLEAR.exists():
+        CLEAR.write_text("5")  # Linux: resets the resident set's high-water mark
+
+
+def peak_bytes() -> int:
+    """Largest resident set since `reset_peak`, bytes (where supported, else of the process)."""
+    if STATUS.exists():
+        for line in STATUS.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

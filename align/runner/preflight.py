@@ -1,0 +1,97 @@
+"""Checks before a run starts, of what only other rooms know: methods, verifiers, functions.
+
+They take milliseconds and import no torch; without them the mistake would show hours later.
+"""
+
+import ast
+from dataclasses import fields
+from pathlib import Path
+
+import synth
+import verifiers
+from align.errors import AlignError
+from align.recipe.arguments import accepts
+from align.recipe.content import module_source
+from align.recipe.errors import RecipeError, did_you_mean
+from align.recipe.graph import Mention, mentions
+from align.recipe.load import Recipe
+from align.recipe.schema import Callable_, Ref, Synth
+
+SUPPLIED = {"seed", "on_progress"}  # settings of a method that the stage itself gives
+
+
+def preflight(recipe: Recipe) -> None:
+    """Raise RecipeError for every name in the recipe that leads nowhere."""
+    problems = []
+    for name, stage in recipe.stages.items():
+        if isinstance(stage, Synth):
+            problems += _method_problems(recipe, name, stage)
+        for mention in mentions(stage, ("stages", name)):
+            if mention.marker(Callable_) and mention.value not in recipe.stages:
+                problem = _function_problem(recipe, mention)
+                problems += [f"{recipe.where(*mention.loc)}: {problem}"] if problem else []
+    if problems:
+        raise RecipeError(problems)
+
+
+def _method_problems(recipe: Recipe, name: str, stage: Synth) -> list[str]:
+    loc = ("stages", name)
+    try:
+        settings = {field.name: field for field in fields(synth.settings(stage.method))}
+    except ValueError as error:
+        return [f"{recipe.where(*loc, 'method')}: {error}"]
+    own = set(settings) - set(Synth.model_fields) - SUPPLIED
+    problems = []
+    for key, value in (stage.model_extra or {}).items():
+        at = f"{recipe.where(*loc, key)}: stages.{name}:"
+        if key not in own:
+            hint = did_you_mean(key, own | set(Synth.model_fields))
+            problems.append(f"{at} unknown key '{key}': {stage.method} has no such setting{hint}")
+        elif not accepts(annotation := _written(settings[key].type), value):
+            problems.append(f"{at} {key} takes {annotation}, not {value!r}")
+    return problems
+
+
+def _written(annotation: object) -> str:
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
+
+
+def _function_problem(recipe: Recipe, mention: Mention) -> str | None:
+    """What is wrong with a verifier's or reward's name; the user's code is read, not run."""
+    source, colon, name = mention.value.rpartition(":")
+    if not colon:
+        return _name_problem(recipe, mention)
+    try:
+        path = recipe.root / source if source.endswith(".py") else module_source(source)
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except AlignError as error:
+        return str(error)
+    except SyntaxError as error:
+        return f"{source}:{error.lineno}: {error.msg}"
+    defined = _defined(tree)
+    if name not in defined:
+        return f"no '{name}' in {Path(source).name}{did_you_mean(name, defined)}"
+    return None
+
+
+def _name_problem(recipe: Recipe, mention: Mention) -> str | None:
+    known = list(verifiers.NAMES)
+    if mention.value in known:
+        return None
+    if mention.marker(Ref):
+        known += [n for n, s in recipe.stages.items() if s.artifact == "reward_model"]
+    what = "verifier, reward-model stage" if mention.marker(Ref) else "verifier"
+    return f"'{mention.value}' is no {what} or file.py:name{did_you_mean(mention.value, known)}"
+
+
+def _defined(tree: ast.Module) -> set[str]:
+    """Names that a module defines at its top level."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.alias):
+            names.add(node.asname or node.name)
+    return names

@@ -1,0 +1,72 @@
+"""Progress of a run: one live line a stage in a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from typing import TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+PLAIN_EVERY_S = 15.0
+
+
+def duration(seconds: float) -> str:
+    """1:05 for minutes and seconds, 2:01:05 with hours."""
+    minutes, seconds = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+class Progress:
+    """Shows one stage. Called with what is done; works out throughput and time left."""
+
+    def __init__(self, label: str, stream: TextIO | None = None, quiet: bool = False):
+        self.label = label
+        self.console = Console(file=stream or sys.stderr, highlight=False, quiet=quiet)
+        self.live: Live | None = None
+        self.started = self.shown = time.monotonic()
+        self.first: tuple[float, float] | None = None
+
+    def __enter__(self) -> "Progress":
+        if self.console.is_terminal:
+            self.live = Live(Text(f"{self.label} ..."), console=self.console, transient=True)
+            self.live.start()
+        else:
+            self.console.print(f"{self.label} started", soft_wrap=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.live:
+            self.live.stop()
+
+    def __call__(self, done: int, total: int, unit: str = "steps", **values: float) -> None:
+        """`done` of `total` `unit`; `values` are shown beside, such as loss or tokens_per_s."""
+        now = time.monotonic()
+        if self.first is None:
+            self.first = (now, done)  # a resumed stage starts above zero
+        line = self._line(done, total, unit, values, now)
+        if self.live:
+            self.live.update(Text(line))
+        elif now - self.shown >= PLAIN_EVERY_S:
+            self.shown = now
+            self.console.print(line, soft_wrap=True)
+
+    def _line(self, done: int, total: int, unit: str, values: dict, now: float) -> str:
+        start, already = self.first or (now, done)
+        rate = (done - already) / (now - start) if now > start and done > already else 0.0
+        parts = [f"{self.label}  {done:,}/{total:,} {unit}"]
+        if rate:
+            parts += [f"{_number(rate)} {unit}/s", f"{duration((total - done) / rate)} left"]
+        parts += [f"{name} {_number(value)}" for name, value in values.items()]
+        return "  ".join(parts)
+
+    def finished(self, summary: str) -> None:
+        if self.live:
+            self.live.stop()
+            self.live = None
+        self.console.print(f"{self.label}  {summary}", soft_wrap=True)

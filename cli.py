@@ -1,0 +1,146 @@
+"""The `align` command: talks to a person, decides nothing."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import align
+
+__align_toolkit__ = True
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Post-training alignment: one recipe in, an aligned model out.",
+)
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe's YAML file.")]
+Overrides = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a key, as stages.dpo.args.beta=0.2. Repeatable.",
+    ),
+]
+Runs = Annotated[Path, typer.Option(help="The folder that holds the run folders.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        console.print(align.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    recipe: RecipePath,
+    overrides: Overrides = [],  # noqa: B006 - typer copies it
+    only: Annotated[str | None, typer.Option(metavar="STAGE", help="Run this stage alone.")] = None,
+    start: Annotated[
+        str | None,
+        typer.Option("--from", metavar="STAGE", help="Rerun this stage and all that follows it."),
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Make finished stages again.")] = False,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Carry out a recipe: finished stages are skipped, killed ones go on where they stopped."""
+    with _reported():
+        done = align.run(recipe, overrides, runs=runs, only=only, start=start, fresh=fresh)
+        from align.report import write
+
+        page = write(done.folder)
+    console.print(f"models and data: {done.folder}\nreport: {page}", soft_wrap=True)
+
+
+@app.command()
+def plan(recipe: RecipePath, overrides: Overrides = [], runs: Runs = Path("runs")) -> None:  # noqa: B006
+    """Show the stages, which are done, which will run, and why."""
+    with _reported():
+        states = align.plan(recipe, overrides, runs=runs).stages
+    width = max(len(s.name) for s in states)
+    for state in states:
+        mark, colour = ("done", "green") if state.state == "done" else ("run ", "yellow")
+        inputs = ", ".join(state.stage.inputs) or "-"
+        console.print(
+            f"[{colour}]{mark}[/]  {state.name:<{width}}  {state.stage.config.kind:<9}  "
+            f"from {inputs}  [dim]({state.reason})[/]",
+            soft_wrap=True,
+        )
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, as runs/quickstart.")],
+) -> None:
+    """Write the run's report, one HTML page that needs no network."""
+    with _reported():
+        from align.report import write
+
+        page = write(run)
+    console.print(page, soft_wrap=True)
+
+
+@app.command()
+def chat(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A model's folder, as runs/quickstart/grpo.")
+    ],
+    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 1.0,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 256,
+) -> None:
+    """Talk with a model. An empty line or end of input ends the talk."""
+    with _reported():
+        from align.generate.chat import Chat
+
+        talk = Chat(model, temperature=temperature, max_tokens=max_tokens)
+        while question := _ask():
+            console.print(talk.say(question), markup=False)
+
+
+def _ask() -> str:
+    try:
+        return input("> ").strip()
+    except EOFError:
+        return ""
+
+
+class _reported:
+    """A user's mistake is a few lines and exit code 2; an interruption says how to go on."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is None:
+            return
+        from align.runner.user_errors import USER_ERRORS
+
+        if isinstance(error, USER_ERRORS):
+            notes = " ".join(getattr(error, "__notes__", []))
+            errors.print(f"[red]error:[/] {notes}", end="\n" if notes else "")
+            errors.print(str(error), markup=False, soft_wrap=True)
+            raise typer.Exit(2) from None
+        if isinstance(error, KeyboardInterrupt):
+            errors.print("stopped; the same command goes on from here")
+            raise typer.Exit(130) from None
+
+
+if __name__ == "__main__":
+    from align.__main__ import main
+
+    main()
