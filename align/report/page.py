@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from align.report import chain
 from align.report.numbers import NOTHING, duration, moment, size
-from align.report.read import RunRecord, Sample, read_run
+from align.report.read import RunRecord, Sample, Scores, StageRun, read_run
 from align.report.scores import board, models_in_order, outcome, title
 from align.report.stage_view import StageView, views
 
@@ -66,7 +66,9 @@ def _context(run: RunRecord) -> dict[str, Any]:
         "stages": stages,
         "total_time": duration(_total(stages)),
         "boards": boards,
-        "answers": [a for s in run.stages if s.scores for a in [_answers(run, s.name)] if a],
+        "answers": [
+            _answers(run, s, s.scores) for s in run.stages if s.scores and s.scores.samples
+        ],
         "failed": [view for view in stages if view.state == "failed"],
         "waiting": [view.stage.name for view in stages if not view.stage.is_done],
         "stale": [view.stage.name for view in stages if view.stage.is_stale],
@@ -74,14 +76,11 @@ def _context(run: RunRecord) -> dict[str, Any]:
     }
 
 
-def _answers(run: RunRecord, name: str) -> dict[str, Any] | None:
+def _answers(run: RunRecord, stage: StageRun, scores: Scores) -> dict[str, Any]:
     """The first prompts of an evaluation with each model's answer, models in running order."""
-    scores = next(s.scores for s in run.stages if s.name == name)
-    if scores is None or not scores.samples:
-        return None
     order = models_in_order(run, scores)
     return {
-        "stage": name,
+        "stage": stage.name,
         "total": len(scores.samples),
         "samples": [(s, _in_order(s, order)) for s in scores.samples[:MAX_SAMPLES]],
     }
@@ -94,15 +93,16 @@ def _in_order(sample: Sample, models: list[str]) -> list[str]:
 
 
 def _total(stages: list[StageView]) -> float:
-    return sum(view.seconds for view in stages)
+    """Seconds that the stages took whose artifacts belong to this run."""
+    return sum(view.seconds for view in stages if view.stage.is_done)
 
 
 def _facts(run: RunRecord, stages: list[StageView]) -> list[tuple[str, str]]:
-    peaks = [s.manifest.peak_bytes for s in run.stages if s.manifest and s.manifest.peak_bytes]
-    done = sum(view.stage.is_done for view in stages)
+    done = [s for s in run.stages if s.is_done]
+    peaks = [s.manifest.peak_bytes for s in done if s.manifest and s.manifest.peak_bytes]
     return [
         ("finished" if run.finished else "started", moment(run.finished or run.started)),
-        ("stages done", f"{done} of {len(stages)}"),
+        ("stages done", f"{len(done)} of {len(stages)}"),
         ("time, all stages", duration(_total(stages)) if done else NOTHING),
         ("peak memory", size(max(peaks)) if peaks else NOTHING),
         ("seed", NOTHING if run.seed is None else f"{run.seed:g}"),

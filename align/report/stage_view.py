@@ -13,16 +13,16 @@ from align.report.read import Manifest, StageRun
 
 KEY_SETTINGS = 8
 LONGEST_SETTING = 90
-# What a stage is for, in one number: names of metrics, best first, and how the chain labels them.
-HEADLINES: dict[str, tuple[tuple[str, str], ...]] = {
-    "tokenizer": (("vocab_size", "vocab"), ("bytes_per_token", "bytes/token")),
-    "pretrain": (("final_loss", "loss"), ("loss", "loss"), ("train_loss", "loss")),
-    "sft": (("final_loss", "loss"), ("loss", "loss"), ("train_loss", "loss")),
-    "dpo": (("rewards/accuracies", "chosen"), ("accuracy", "chosen"), ("loss", "loss")),
-    "reward": (("heldout_accuracy", "held out"), ("eval_accuracy", "held out"), ("accuracy", "")),
-    "grpo": (("reward", "reward"), ("final_reward", "reward")),
+# What a stage is for in one number: the metric, and how the chain labels it.
+HEADLINES: dict[str, tuple[str, str]] = {
+    "tokenizer": ("vocab_size", "vocab"),
+    "pretrain": ("loss", "loss"),
+    "sft": ("loss", "loss"),
+    "dpo": ("reward_accuracy", "chosen"),
+    "reward": ("heldout_accuracy", "held out"),
+    "grpo": ("reward", "reward"),
 }
-SHARES = ("accurac", "frac_", "share", "rate")
+SHARES = ("accurac", "frac_", "share", "without_signal")  # in names of metrics in 0..1
 
 
 @dataclass(frozen=True)
@@ -112,9 +112,9 @@ def _headline(stage: StageRun) -> str:
         return f"{len(stage.scores.models)} models"
     if made is None:
         return ""
-    for name, label in HEADLINES.get(stage.kind, ()):
-        if name in made.metrics:
-            return f"{label} {_metric(name, made.metrics[name], 0)}".strip()
+    name, label = HEADLINES.get(stage.kind, ("", ""))
+    if name in made.metrics:
+        return f"{label} {_metric(name, made.metrics[name], 0)}"
     if isinstance(made.rows.get("kept"), int):
         return f"{made.rows['kept']:,} rows"
     return next((f"{k} {_metric(k, v, 0)}" for k, v in made.metrics.items()), "")

@@ -12,10 +12,12 @@ import torch
 from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from align.errors import AlignError
+
 MARKER = "complete.json"
 
 
-class DivergedError(ValueError):
+class DivergedError(AlignError):
     """Training was stopped because its loss or gradient is no finite number.
 
     Attributes: `step` (the optimizer step that was not taken, from 1), `what` (what is not finite),

@@ -28,12 +28,14 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from align.errors import AlignError
+
 METHODS = ("ondare", "onties")
 VARIANTS = ("paper", "released")
 TAU_CLIP = 1.0  # the released code's clip_val
 
 
-class MergeError(ValueError):
+class MergeError(AlignError):
     """Online merging can't be done with what was given. The message says why and what to do."""
 
 
