@@ -37,8 +37,8 @@ class PretrainConfig:
     """Rows of one optimizer step, over all processes."""
     optimizer: str = "muon"
     """`muon` for the hidden matrices with AdamW for the rest, or `adamw` for everything."""
-    lr: float = 3e-3
-    """Peak learning rate of AdamW."""
+    lr: float = 1e-2
+    """Peak learning rate of AdamW; with Muon beside it, it moves little but the embeddings."""
     muon_lr: float = 0.02
     """Peak learning rate of Muon."""
     weight_decay: float = 0.1

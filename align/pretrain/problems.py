@@ -19,7 +19,7 @@ from reasoning_gym.arithmetic.leg_counting import ANIMALS
 ANSWER_MARK = "#### "
 """Starts the last line of every answer, as in GSM8K."""
 
-FRUITLESS_DRAWS = 2000
+FRUITLESS_DRAWS = 500
 """Draws in a row that bring nothing new before a generator counts as exhausted."""
 
 Row = dict[str, Any]
@@ -74,8 +74,14 @@ def _work_filter(item: Row) -> list[str]:
     return steps
 
 
-def _work_primes(item: Row) -> list[str]:
-    return [f"{n}: {prime}" for n, prime in enumerate(item["metadata"]["primes"], start=1)]
+def _work_equation(item: Row) -> list[str]:
+    left, right = item["metadata"]["equation"].split(" = ")
+    variable, (first, operator, second) = item["metadata"]["variable"], left.split()
+    if second == variable:  # 8 - x = 3, or 8 + x = 11
+        given = f"{first} - {right}" if operator == "-" else f"{right} - {first}"
+    else:  # x - 8 = 3, or x + 8 = 11
+        given = f"{right} {'+' if operator == '-' else '-'} {second}"
+    return [f"{variable} = {given} = {item['answer']}"]
 
 
 def _near(item: Row, rng: random.Random) -> str:
@@ -97,7 +103,7 @@ def _other_numbers(item: Row, rng: random.Random) -> str:
 
 KINDS = {
     "chain_sum": Kind(
-        {"min_terms": 2, "max_terms": 4, "min_digits": 1, "max_digits": 1}, _work_sum, _near
+        {"min_terms": 2, "max_terms": 3, "min_digits": 1, "max_digits": 1}, _work_sum, _near
     ),
     "basic_arithmetic": Kind(
         {
@@ -107,9 +113,20 @@ KINDS = {
             "max_digits": 1,
             "operators": ["+", "-"],
             "allow_parentheses": False,
-            "format_style": "natural",
         },
         _work_sum,
+        _near,
+    ),
+    "simple_equations": Kind(
+        {
+            "min_terms": 2,
+            "max_terms": 2,
+            "min_value": 1,
+            "max_value": 9,
+            "operators": ("+", "-"),
+            "operators_weights": [0.5, 0.5],
+        },
+        _work_equation,
         _near,
     ),
     "leg_counting": Kind(
@@ -128,7 +145,6 @@ KINDS = {
         _work_filter,
         _other_numbers,
     ),
-    "count_primes": Kind({"min_n": 1, "max_n": 40}, _work_primes, _near_count),
 }
 """The kinds of problems by reasoning-gym's name for them."""
 

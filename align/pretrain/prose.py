@@ -34,33 +34,36 @@ def make_prose(
 ) -> Prose:
     """Documentation strings of the Python files under `root`, by default the standard library's.
 
-    Strings of `min_length` to `max_length` characters are taken in an order given by their hash
-    (so each set is a sample of the whole library) until `heldout_characters`, then
-    `max_characters` for the corpus, are reached. Raises `ValueError` when nothing is left.
+    Files are read in an order given by the hash of their path, so that any part of them is a
+    sample of the library, and no further than needed: the strings of `min_length` to `max_length`
+    characters fill first the held-out set, then the corpus. Raises `ValueError` when the files
+    end before both have their characters.
     """
     counts: Counter[str] = Counter()
-    texts: dict[str, str] = {}
     folder = root or Path(sysconfig.get_paths()["stdlib"])
+    wanted = heldout_characters + max_characters
+    texts: dict[str, None] = {}  # an ordered set
+    characters = 0
     for raw in _docstrings(folder, counts):
+        if characters >= wanted:
+            break
         text = _clean(raw)
-        key = hashlib.sha256(text.encode()).hexdigest()
         if len(text) < min_length:
             counts["shorter than min_length"] += 1
         elif len(text) > max_length:
             counts["longer than max_length"] += 1
-        elif key in texts:
+        elif text in texts:
             counts["duplicate"] += 1
         else:
-            texts[key] = text
-    order = [texts[key] for key in sorted(texts)]
-    heldout, rest = _take(order, heldout_characters)
-    kept, left = _take(rest, max_characters)
-    if not heldout or not kept:
+            texts[text] = None
+            characters += len(text)
+    if characters < wanted:
         raise ValueError(
-            f"{len(order)} documentation strings of {min_length} to {max_length} characters under "
-            f"{folder} do not fill both sets; widen the limits or name another folder as root"
+            f"the documentation strings of {min_length} to {max_length} characters under {folder} "
+            f"add up to {characters} characters, {wanted} are asked for; ask for fewer, widen the "
+            f"limits or name another folder as root"
         )
-    counts["not needed"] = len(left)
+    heldout, kept = _split(list(texts), heldout_characters)
     return Prose(
         documents=[{"source": "prose", "text": text, "messages": None} for text in kept],
         heldout=[{"text": text} for text in heldout],
@@ -69,11 +72,11 @@ def make_prose(
 
 
 def _docstrings(folder: Path, counts: Counter[str]) -> Iterator[str]:
-    for path in sorted(folder.rglob("*.py")):
-        if NOT_PROSE.intersection(path.relative_to(folder).parts):
-            continue
+    names = (path.relative_to(folder) for path in folder.rglob("*.py"))
+    prose = [name for name in names if not NOT_PROSE.intersection(name.parts)]
+    for name in sorted(prose, key=lambda name: hashlib.sha256(name.as_posix().encode()).digest()):
         try:
-            tree = ast.parse(path.read_bytes())
+            tree = ast.parse((folder / name).read_bytes())
         except (SyntaxError, ValueError):
             counts["file that does not parse"] += 1
             continue
@@ -88,7 +91,7 @@ def _clean(text: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 
 
-def _take(texts: list[str], characters: int) -> tuple[list[str], list[str]]:
+def _split(texts: list[str], characters: int) -> tuple[list[str], list[str]]:
     """The first texts whose lengths add up to at least `characters`, and the rest."""
     total = 0
     for place, text in enumerate(texts):

@@ -1,6 +1,7 @@
 """Warnings that the libraries give during a stage, kept for its manifest."""
 
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 LIBRARIES = ("transformers", "trl", "accelerate", "datasets", "align")
 # Deprecations speak to this project's developers, not to the person who wrote the recipe.
 NOT_FOR_USERS = (FutureWarning, DeprecationWarning, PendingDeprecationWarning)
+COLOURS = re.compile("\x1b\\[[0-9;]*m")
 
 
 class _Collector(logging.Handler):
@@ -20,7 +22,7 @@ class _Collector(logging.Handler):
 
 
 def _add(notices: list[str], message: str) -> None:
-    message = " ".join(message.split())
+    message = " ".join(COLOURS.sub("", message).split())
     if message not in notices:
         notices.append(message)
 

@@ -1,6 +1,7 @@
 """Packing: nothing lost uncounted, documents kept apart, text that cannot forge control tokens."""
 
 import random
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def pieces_of(packed):
         packed.input_ids, packed.position_ids, packed.labels, strict=True
     ):
         starts = [*np.flatnonzero(positions == 0), len(ids)]
-        for start, end in zip(starts, starts[1:], strict=False):
+        for start, end in pairwise(starts):
             if ids[start] != PAD:
                 found.append(ids[start:end].tolist())
                 assert labels[start] == IGNORED
@@ -57,7 +58,8 @@ def test_packing_again_gives_the_same_rows():
     assert (first.position_ids == second.position_ids).all()
 
 
-def test_packed_documents_do_not_see_each_other():
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_packed_documents_do_not_see_each_other(attention):
     torch.manual_seed(0)
     config = Qwen2Config(
         vocab_size=64,
@@ -67,6 +69,7 @@ def test_packed_documents_do_not_see_each_other():
         num_attention_heads=2,
         num_key_value_heads=1,
         max_position_embeddings=64,
+        attn_implementation=attention,
     )
     model = Qwen2ForCausalLM(config).eval()
     first, second = documents(4, number=2, longest=20)

@@ -82,12 +82,10 @@ def test_documents_are_worked_and_wrong_in_the_shares_asked_for():
         worked_share=0.4,
         wrong_share=0.5,
     ).documents
-    score = reasoning_gym.get_score_answer_fn("chain_sum")
     worked = [row for row in rows if row["source"].endswith("worked")]
     wrong = [row for row in rows if row["source"].endswith("wrong")]
     assert len(worked) / len(rows) == pytest.approx(0.4, abs=0.03)
     assert len(wrong) / (len(rows) - len(worked)) == pytest.approx(0.5, abs=0.04)
-    assert callable(score)
 
 
 def test_the_same_seed_gives_the_same_problems_and_another_does_not(problems):

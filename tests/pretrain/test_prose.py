@@ -4,7 +4,7 @@ import pytest
 
 from align.pretrain.prose import make_prose
 
-LONG = "A sentence that says something about module number {}. " * 4
+LONG = "A sentence that says something about module number {0}. " * 4
 
 
 @pytest.fixture
@@ -21,16 +21,25 @@ def library(tmp_path):
 
 
 def test_sets_are_disjoint_and_every_string_is_kept_or_counted(library):
-    prose = make_prose(max_characters=2000, heldout_characters=1000, root=library)
-    corpus = {row["text"] for row in prose.documents}
-    heldout = {row["text"] for row in prose.heldout}
-    assert not corpus & heldout
-    assert not any("number 99" in text for text in corpus | heldout)
-    assert prose.counts["duplicate"] == 1
-    assert prose.counts["file that does not parse"] == 1
-    # 30 functions, and the three modules' worth of nothing: copies and tests are not short
-    assert prose.counts["shorter than min_length"] == 30
-    assert len(corpus) + len(heldout) + prose.counts["not needed"] == 30
+    total = sum(len(LONG.format(n).strip()) for n in range(30))
+    prose = make_prose(max_characters=total - 1000, heldout_characters=1000, root=library)
+    corpus = [row["text"] for row in prose.documents]
+    heldout = [row["text"] for row in prose.heldout]
+    assert sorted(corpus + heldout) == sorted(LONG.format(n).strip() for n in range(30))
+    assert sum(map(len, heldout)) >= 1000
+
+
+def test_what_is_dropped_is_counted_by_reason(tmp_path):
+    classes = [LONG.format(0), LONG.format(0), "Short.", LONG * 20, LONG.format(1)]
+    bodies = [f'class C{n}:\n    """{text}"""\n' for n, text in enumerate(classes)]
+    (tmp_path / "m.py").write_text('"""Short as well."""\n' + "".join(bodies))
+    total = sum(len(LONG.format(n).strip()) for n in range(2))
+    prose = make_prose(max_characters=total - 10, heldout_characters=10, root=tmp_path)
+    assert prose.counts == {
+        "shorter than min_length": 2,
+        "longer than max_length": 1,
+        "duplicate": 1,
+    }
 
 
 def test_the_same_library_gives_the_same_prose(library):
@@ -39,5 +48,5 @@ def test_the_same_library_gives_the_same_prose(library):
 
 
 def test_a_folder_without_documentation_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="do not fill both sets"):
+    with pytest.raises(ValueError, match="add up to 0 characters"):
         make_prose(max_characters=100, heldout_characters=100, root=tmp_path)
