@@ -138,9 +138,3 @@ class _reported:
         if isinstance(error, KeyboardInterrupt):
             errors.print("stopped; the same command goes on from here")
             raise typer.Exit(130) from None
-
-
-if __name__ == "__main__":
-    from align.__main__ import main
-
-    main()

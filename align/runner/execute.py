@@ -49,7 +49,7 @@ def execute(recipe: Recipe, stage: PlannedStage, store: Store, progress: Progres
     if is_main():
         work = store.work(stage.name, stage.fingerprint, processes)
     else:
-        work = store._work_path(stage.name, stage.fingerprint, processes)
+        work = store.work_path(stage.name, stage.fingerprint, processes)
     job = Job(
         name=stage.name,
         config=stage.config,

@@ -48,7 +48,7 @@ class Store:
 
     def work(self, stage: str, fingerprint: str, num_processes: int) -> Path:
         """The folder in which `stage` is being made; half-done work of any other kind goes."""
-        mine = self._work_path(stage, fingerprint, num_processes)
+        mine = self.work_path(stage, fingerprint, num_processes)
         for old in self._works(stage):
             if old != mine:
                 shutil.rmtree(old)
@@ -56,9 +56,9 @@ class Store:
         return mine
 
     def in_progress(self, stage: str, fingerprint: str, num_processes: int) -> bool:
-        return self._work_path(stage, fingerprint, num_processes).is_dir()
+        return self.work_path(stage, fingerprint, num_processes).is_dir()
 
-    def _work_path(self, stage: str, fingerprint: str, num_processes: int) -> Path:
+    def work_path(self, stage: str, fingerprint: str, num_processes: int) -> Path:
         return self.folder / ".work" / f"{stage}@{fingerprint[:16]}-{num_processes}p"
 
     def _works(self, stage: str) -> list[Path]:

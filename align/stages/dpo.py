@@ -35,7 +35,11 @@ def run(job: Job) -> Outcome:
     facts = trainer.save(job, dpo)
     kept = len(dpo.train_dataset)
     return Outcome(
-        rows={"kept": kept, "dropped": {"prompt longer than max_length": len(rows) - kept}},
+        rows={
+            "kept": kept,
+            "dropped": {"prompt longer than max_length": len(rows) - kept},
+            **trainer.repeated(job, dpo),
+        },
         metrics={
             "loss": trainer.last(dpo, "loss"),
             "reward_accuracy": trainer.last(dpo, "rewards/accuracies"),

@@ -8,6 +8,7 @@ from align.stages import tables, trainer
 from align.stages.job import Job, Outcome, StageError
 from align.stages.models import load_tokenizer
 from align.train import GuardedTraining
+from rewards import RewardModel
 
 
 class GuardedRewardTrainer(GuardedTraining, RewardTrainer):
@@ -25,13 +26,13 @@ def run(job: Job) -> Outcome:
         model=str(model),
         args=trainer.arguments(job, RewardConfig),
         train_dataset=_dataset(training),
-        eval_dataset=_dataset(heldout),
         processing_class=load_tokenizer(model),
     )
     trainer.train(job, reward, shown=("loss", "accuracy"))
-    accuracy = reward.evaluate()["eval_accuracy"]
     facts = trainer.save(job, reward)
-    low, high = wilson(round(accuracy * len(heldout)), len(heldout))
+    ranked = _ranked_rightly(job, heldout) if job.is_main else len(heldout)
+    accuracy = ranked / len(heldout)
+    low, high = wilson(ranked, len(heldout))
     gate = job.config.gate
     if gate is not None and accuracy < gate.accuracy:
         raise StageError(
@@ -40,10 +41,10 @@ def run(job: Job) -> Outcome:
         )
     if job.is_main:
         tables.write_table(job.output / tables.PROMPTS, _prompts(training))
-    kept = len(reward.train_dataset) + len(reward.eval_dataset)
-    dropped = len(training) + len(heldout) - kept
+    kept = len(reward.train_dataset)
+    dropped = {"held out": len(heldout), "pair longer than max_length": len(training) - kept}
     return Outcome(
-        rows={"kept": kept, "dropped": {"pair longer than max_length": dropped}},
+        rows={"kept": kept, "dropped": dropped, **trainer.repeated(job, reward)},
         metrics={
             "heldout_accuracy": accuracy,
             "heldout_accuracy_low": low,
@@ -53,6 +54,15 @@ def run(job: Job) -> Outcome:
         },
         facts=facts,
     )
+
+
+def _ranked_rightly(job: Job, rows: list[tables.Row]) -> int:
+    """Pairs whose chosen completion scores higher; a tie is wrong (RewardBench's rule)."""
+    model = RewardModel(job.output)
+    prompts = [row["prompt"] for row in rows]
+    chosen = model(prompts, [row["chosen"] for row in rows])
+    rejected = model(prompts, [row["rejected"] for row in rows])
+    return sum(c > r for c, r in zip(chosen, rejected, strict=True))
 
 
 def _split(job: Job, rows: list[tables.Row]) -> tuple[list[tables.Row], list[tables.Row]]:

@@ -28,7 +28,11 @@ def run(job: Job) -> Outcome:
     facts = trainer.save(job, sft)
     kept = len(sft.train_dataset)
     return Outcome(
-        rows={"kept": kept, "dropped": {"nothing left to train on": len(rows) - kept}},
+        rows={
+            "kept": kept,
+            "dropped": {"nothing left to train on": len(rows) - kept},
+            **trainer.repeated(job, sft),
+        },
         metrics={"loss": trainer.last(sft, "loss")},
         facts=facts,
     )

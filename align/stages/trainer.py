@@ -67,6 +67,13 @@ def train(job: Job, trainer: Trainer, shown: tuple[str, ...] = ("loss",)) -> Non
     job.write_curve(curve(trainer))
 
 
+def repeated(job: Job, trainer: Trainer) -> dict[str, int]:
+    """Rows that several processes see twice an epoch: the last batch is filled up with them."""
+    batch = trainer.args.per_device_train_batch_size * job.num_processes
+    number = -len(trainer.train_dataset) % batch if job.num_processes > 1 else 0
+    return {"repeated to fill the last batch": number} if number else {}
+
+
 def curve(trainer: Trainer) -> list[dict[str, float]]:
     """The trainer's log as points for the report."""
     return [

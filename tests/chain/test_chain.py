@@ -80,14 +80,70 @@ def test_another_seed_gives_other_bytes(undisturbed, tmp_path):
     assert ours["corpus/prompts.parquet"] != theirs["corpus/prompts.parquet"]
 
 
-def test_two_processes_train_on_each_row_once(undisturbed):
-    """By `launch` in the recipe; both ranks' tokens add up to the rows', as on one process."""
-    alone = json.loads((undisturbed / "sft" / "metrics.jsonl").read_text().splitlines()[-2])
-    words = ("--set", "stages.sft.launch.num_processes=2", "--only", "sft", "--fresh")
-    halved = ("--set", "stages.sft.args.per_device_train_batch_size=16")
-    finish(undisturbed.parent, *words, *halved)
-    made = manifest(undisturbed, "sft")
-    both = json.loads((undisturbed / "sft" / "metrics.jsonl").read_text().splitlines()[-2])
-    assert made["num_processes"] == 2
-    assert both["step"] == alone["step"]
-    assert both["num_tokens"] == pytest.approx(alone["num_tokens"], rel=0.05)
+def tokens_a_step(undisturbed: Path, num_processes: int, batch: int) -> list[float]:
+    """Tokens that SFT has seen after each step, over all processes."""
+    settings = {
+        "launch.num_processes": num_processes,
+        "args.per_device_train_batch_size": batch,
+        "args.max_steps": 2,
+    }
+    sets = [w for key, v in settings.items() for w in ("--set", f"stages.sft.{key}={v}")]
+    finish(undisturbed.parent, *sets, "--only", "sft", "--fresh")
+    assert manifest(undisturbed, "sft")["num_processes"] == num_processes
+    points = (undisturbed / "sft" / "metrics.jsonl").read_text().splitlines()
+    return [point["num_tokens"] for point in map(json.loads, points) if "num_tokens" in point]
+
+
+def test_two_processes_see_together_the_rows_that_one_sees(undisturbed):
+    alone = tokens_a_step(undisturbed, 1, 16)
+    assert alone[0] > 0
+    assert tokens_a_step(undisturbed, 2, 8) == alone
+    assert tokens_a_step(undisturbed, 1, 8) != alone
+
+
+REWARDS = """\
+def short(completions, **columns):
+    return [1.0 if len(c[0]["content"]) < 30 else 0.0 for c in completions]
+
+def raises(completions, **columns):
+    raise KeyError("colour")
+
+def nan(completions, **columns):
+    return [float("nan")] * len(completions)
+
+def too_few(completions, **columns):
+    return [1.0]
+"""
+
+
+def with_reward(name: str, undisturbed: Path, folder: Path) -> tuple[int, str]:
+    """Exit code and output of GRPO with a reward function in a file of the user's own."""
+    (folder / "mine.py").write_text(REWARDS)
+    setting = f"stages.grpo.rewards=[rm, '{folder}/mine.py:{name}']"
+    process = start(undisturbed.parent, "--set", setting, "--only", "grpo")
+    output = process.communicate()[0]
+    return process.returncode, output
+
+
+def test_a_reward_of_the_users_own_is_used_by_grpo(undisturbed, tmp_path):
+    code, output = with_reward("short", undisturbed, tmp_path)
+    assert code == 0, output
+    logged = json.loads((undisturbed / "grpo" / "metrics.jsonl").read_text().splitlines()[0])
+    assert 0 <= logged["rewards/short/mean"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("raises", "reward 'raises' raised KeyError: 'colour', on row 0 of the batch"),
+        ("nan", "reward 'nan' returned nan, on row 0 of the batch, whose prompt starts"),
+        ("too_few", "reward 'too_few' returned 1 rewards for 64 completions"),
+    ],
+)
+def test_a_reward_that_goes_wrong_is_named_without_a_traceback(
+    undisturbed, tmp_path, name, message
+):
+    code, output = with_reward(name, undisturbed, tmp_path)
+    assert code == 2
+    assert message in output
+    assert "Traceback" not in output
