@@ -59,9 +59,20 @@ def _unwrap(annotation: Any) -> tuple[Any, tuple]:
     return (get_args(annotation)[0] if metadata else annotation), metadata
 
 
+def refers_to_stage(mention: Mention, stages: dict[str, Stage]) -> bool:
+    """Whether `mention` names one of `stages`, and not a function that has the same name.
+
+    A recipe may have a stage `math` and reward by the verifier `math`.
+    """
+    ref = mention.marker(Ref)
+    if ref is None or mention.value not in stages:
+        return False
+    return mention.marker(Callable_) is None or stages[mention.value].artifact in ref.artifacts
+
+
 def inputs_of(stage: Stage, stages: dict[str, Stage]) -> list[str]:
     """Names of the stages that `stage` refers to, each once, in the order they are written."""
-    named = [m.value for m in mentions(stage) if m.marker(Ref) and m.value in stages]
+    named = [m.value for m in mentions(stage) if refers_to_stage(m, stages)]
     return list(dict.fromkeys(named))
 
 

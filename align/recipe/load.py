@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from align.recipe import arguments
 from align.recipe.errors import RecipeError, did_you_mean
-from align.recipe.graph import CycleError, Mention, mentions, topological
+from align.recipe.graph import CycleError, Mention, mentions, refers_to_stage, topological
 from align.recipe.schema import KINDS, Callable_, FilePath, Header, Launch, Ref, Stage
 from align.recipe.source import Loc, Source, override, read
 
@@ -152,7 +152,7 @@ def _check_references(stages: dict[str, Stage], root: Path, source: Source) -> l
 
 def _check_mention(mention: Mention, name: str, stages: dict, root: Path) -> str | None:
     ref, value = mention.marker(Ref), mention.value
-    if ref and value in stages:
+    if refers_to_stage(mention, stages):
         made = stages[value].artifact
         if made in ref.artifacts:
             return None

@@ -13,7 +13,7 @@ from typing import Any
 from align.errors import AlignError
 from align.recipe.content import module_source, path_sha256
 from align.recipe.errors import RecipeError
-from align.recipe.graph import Mention, inputs_of, mentions, topological
+from align.recipe.graph import Mention, inputs_of, mentions, refers_to_stage, topological
 from align.recipe.load import Recipe
 from align.recipe.schema import Callable_, FilePath, Launch, Ref, Stage
 
@@ -71,7 +71,7 @@ def _files(recipe: Recipe, name: str) -> dict[str, str]:
 
 def _digest(mention: Mention, recipe: Recipe) -> str | None:
     value = mention.value
-    if mention.marker(Ref) and value in recipe.stages:
+    if refers_to_stage(mention, recipe.stages):
         return None
     if mention.marker(Callable_):
         file, colon, _ = value.rpartition(":")

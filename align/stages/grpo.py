@@ -24,7 +24,7 @@ class GuardedGRPOTrainer(GuardedTraining, GRPOTrainer):
 
 def run(job: Job) -> Outcome:
     config, model = job.config, job.path(job.config.model)
-    models = [r.use for r in config.rewards if r.use in job.inputs]
+    models = [r.use for r in config.rewards if _is_model(job, r)]
     check_same_tokens(job, config.model, *models)
     functions = [_reward(job, source) for source in config.rewards]
     args = trainer.arguments(
@@ -59,9 +59,13 @@ def run(job: Job) -> Outcome:
     )
 
 
+def _is_model(job: Job, source: RewardSource) -> bool:
+    return source.use in job.inputs and job.inputs[source.use].kind == "reward_model"
+
+
 def _reward(job: Job, source: RewardSource) -> Any:
     """The reward function that a recipe's entry names, guarded against what it may return."""
-    if source.use in job.inputs:
+    if _is_model(job, source):
         function = rewards.RewardModel(job.path(source.use), name=source.use)
     else:
         function = rewards.resolve(source.use, root=job.root)

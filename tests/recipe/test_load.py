@@ -155,3 +155,10 @@ def test_what_is_no_recipe_is_refused(tmp_path, text):
 def test_a_missing_recipe_file_is_named(tmp_path):
     with pytest.raises(RecipeError, match="no such recipe file"):
         load_recipe(tmp_path / "absent.yaml")
+
+
+def test_a_stage_and_a_verifier_may_share_a_name(tmp_path):
+    """As in the README's recipe: a stage `math` and rewards by the verifier `math`."""
+    grpo = "  grpo: {kind: grpo, model: sft, prompts: corpus, rewards: [math], order: given}\n"
+    recipe = load(tmp_path, GOOD + grpo)
+    assert inputs_of(recipe.stages["grpo"], recipe.stages) == ["sft", "corpus"]
