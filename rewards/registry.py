@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import verifiers
+from rewards.checked import RewardError
 from rewards.verified import Reward, from_verifier
 from verifiers.loading import load_callable
 from verifiers.suggest import did_you_mean
@@ -14,14 +15,14 @@ def reward(function: Reward) -> Reward:
     """Register a reward function under its own name; a decorator.
 
     Defining the same function again (a notebook cell, an edited file) replaces it. Raises
-    ValueError if the name is that of a verifier or of another module's function.
+    RewardError if the name is that of a verifier or of another module's function.
     """
     name = function.__name__
     if name in verifiers.NAMES:
-        raise ValueError(f"'{name}' is a verifier's name; name your reward function otherwise")
+        raise RewardError(f"'{name}' is a verifier's name; name your reward function otherwise")
     other = _registered.get(name)
     if other is not None and other.__module__ != function.__module__:
-        raise ValueError(
+        raise RewardError(
             f"a reward '{name}' is already registered by {other.__module__}; rename one of them"
         )
     _registered[name] = function
@@ -32,7 +33,7 @@ def resolve(spec: str, root: Path) -> Reward:
     """The reward function that `spec` names.
 
     spec: a registered name, a verifier's name, `file.py:name` (relative to `root`) or
-    `package.module:name`. Raises ValueError with the known names, or why the spec leads nowhere.
+    `package.module:name`. Raises RewardError with the known names, or why the spec leads nowhere.
     """
     if ":" in spec:
         return load_callable(spec, root)
@@ -41,4 +42,4 @@ def resolve(spec: str, root: Path) -> Reward:
     if spec in verifiers.NAMES:
         return from_verifier(spec)
     hint = did_you_mean(spec, [*_registered, *verifiers.NAMES])
-    raise ValueError(f"unknown reward '{spec}'{hint}; or write 'file.py:name'")
+    raise RewardError(f"unknown reward '{spec}'{hint}; or write 'file.py:name'")

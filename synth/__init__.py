@@ -4,8 +4,8 @@ synth.run("rejection_sampling", prompts, engine, verifier=..., sampling=...) -> 
 """
 
 from synth.methods import run, settings
-from synth.synthesis import Synthesis
+from synth.synthesis import Synthesis, SynthesisError
 
 __align_toolkit__ = True
 
-__all__ = ["Synthesis", "run", "settings"]
+__all__ = ["Synthesis", "SynthesisError", "run", "settings"]

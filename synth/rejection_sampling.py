@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from synth.pairing import pairs
-from synth.synthesis import Row, Synthesis
+from synth.synthesis import Row, Synthesis, SynthesisError
 from verifiers import Verdict, grade
 
 METHOD = "rejection_sampling"
@@ -47,15 +47,17 @@ class Settings:
             if name == "max_per_prompt" and value is None:
                 continue
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(
+                raise SynthesisError(
                     f"{METHOD}: {name} is {value!r}; give a whole number of at least 1"
                 )
         if self.output not in ("sft", "preference"):
-            raise ValueError(f"{METHOD}: output is {self.output!r}; give 'sft' or 'preference'")
+            raise SynthesisError(f"{METHOD}: output is {self.output!r}; give 'sft' or 'preference'")
         if not callable(self.verifier):
-            raise ValueError(f"{METHOD}: verifier is {self.verifier!r}; give verifiers.get(name)")
+            raise SynthesisError(
+                f"{METHOD}: verifier is {self.verifier!r}; give verifiers.get(name)"
+            )
         if not dataclasses.is_dataclass(self.sampling) or isinstance(self.sampling, type):
-            raise ValueError(
+            raise SynthesisError(
                 f"{METHOD}: sampling is {self.sampling!r}; give an align.generate.Sampling"
             )
 
@@ -79,12 +81,12 @@ def run(prompts: Sequence[Row], engine: Any, settings: Settings) -> Synthesis:
 
     A row also carries every other column of its prompt but `solution`. Reasons in the counts:
     `truncated` (cut off at max_tokens), `undecided:<reason>`, `duplicate`, and for sft `wrong` and
-    `over_max`, for preference `unpaired`. Raises ValueError for a prompt row without `id`, `prompt`
-    or `answer`, and `verifiers.VerifierError` for data that the verifier can't judge at all.
+    `over_max`, for preference `unpaired`. Raises SynthesisError for a prompt row without `id`,
+    `prompt` or `answer`, and `verifiers.VerifierError` for data that the verifier can't judge.
     """
     for number, row in enumerate(prompts):
         if missing := {"id", "prompt", "answer"} - set(row):
-            raise ValueError(f"prompt row {number} has no {', '.join(sorted(missing))}")
+            raise SynthesisError(f"prompt row {number} has no {', '.join(sorted(missing))}")
     completions = engine.generate(
         [row["prompt"] for row in prompts],
         n=settings.samples,
@@ -94,7 +96,7 @@ def run(prompts: Sequence[Row], engine: Any, settings: Settings) -> Synthesis:
     )
     sizes = {len(group) for group in completions}
     if len(completions) != len(prompts) or sizes - {settings.samples}:
-        raise ValueError(
+        raise SynthesisError(
             f"the engine returned {len(completions)} groups of {sorted(sizes)} completions; asked "
             f"were {len(prompts)} of {settings.samples}"
         )

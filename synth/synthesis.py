@@ -6,6 +6,10 @@ from typing import Any
 Row = dict[str, Any]
 
 
+class SynthesisError(ValueError):
+    """A method, setting or prompt row that can't be used; the message says what to do."""
+
+
 @dataclass(frozen=True)
 class Synthesis:
     """Rows in the order of the prompts, and what became of every candidate.

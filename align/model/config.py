@@ -4,11 +4,13 @@ from typing import Any, ClassVar
 
 from transformers import PreTrainedConfig
 
+from align.errors import AlignError
+
 # The kinds of RoPE whose frequencies do not depend on the length of the text at hand.
 SUPPORTED_ROPE = ("default", "linear", "yarn")
 
 
-class ModelConfigError(ValueError):
+class ModelConfigError(AlignError):
     """A model configuration that this family cannot carry out."""
 
 

@@ -17,6 +17,7 @@ from transformers import (
     Qwen2ForSequenceClassification,
 )
 
+from align.errors import AlignError
 from align.model.config import QwenConfig
 from align.model.modeling import QwenForCausalLM, QwenForSequenceClassification
 
@@ -31,7 +32,7 @@ _OURS_BY_ARCHITECTURE = {
 _NOT_CARRIED = ("model_type", "architectures", "transformers_version", "layer_types")
 
 
-class CheckpointError(ValueError):
+class CheckpointError(AlignError):
     """A checkpoint or model that is not of this family, or does not hold all of its weights."""
 
 

@@ -16,6 +16,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from align.errors import AlignError
 from align.pretrain.optimizers import build_optimizers, lr_share, set_lr
 from align.pretrain.packing import IGNORED, Packed
 
@@ -74,9 +75,9 @@ def pretrain(
 
     The loss is the mean of the global batch's labels, in nats. Goes on from the checkpoint in
     `checkpoint_dir` if there is one, and ends with the same weights as a run never stopped.
-    Under several processes each takes its slice of every batch. Raises `ValueError` for
+    Under several processes each takes its slice of every batch. Raises `AlignError` for
     settings that do not fit the rows, the processes or the checkpoint, and
-    `FloatingPointError` when the loss is not finite.
+    `AlignError` too when the loss is not finite.
     """
     accelerator = accelerator or Accelerator()
     _check(rows, config, accelerator.num_processes)
@@ -99,7 +100,7 @@ def pretrain(
         indices = _slice(batch_indices(step, len(rows), config), accelerator)
         loss = train_step(parallel, optimizers, rows, indices, share, config, accelerator)
         if not math.isfinite(loss):
-            raise FloatingPointError(
+            raise AlignError(
                 f"loss is {loss} at step {step + 1} of {total_steps}; lower lr ({config.lr}) or "
                 f"muon_lr ({config.muon_lr}), or lengthen warmup_steps ({config.warmup_steps})"
             )
@@ -176,14 +177,14 @@ def _summed_loss(logits_BTV: Tensor, labels_BT: Tensor) -> Tensor:
 
 def _check(rows: Packed, config: PretrainConfig, num_processes: int) -> None:
     if len(rows) == 0:
-        raise ValueError("no rows to train on; the corpus is empty")
+        raise AlignError("no rows to train on; the corpus is empty")
     if config.batch_rows % num_processes:
-        raise ValueError(
+        raise AlignError(
             f"batch_rows {config.batch_rows} does not divide among {num_processes} processes"
         )
     for name in ("batch_rows", "checkpoint_every"):
         if getattr(config, name) < 1:
-            raise ValueError(f"{name} must be at least 1, got {getattr(config, name)}")
+            raise AlignError(f"{name} must be at least 1, got {getattr(config, name)}")
 
 
 def _identity(rows: Packed, config: PretrainConfig) -> str:
@@ -221,7 +222,7 @@ def _load(
         return []
     state = torch.load(path, map_location="cpu", weights_only=True)
     if state["identity"] != identity:
-        raise ValueError(
+        raise AlignError(
             f"{path} was written under other settings or on other rows; delete it to start anew"
         )
     model.load_state_dict(state["model"])

@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.optim import AdamW, Muon, Optimizer
 
+from align.errors import AlignError
+
 FINAL_LR_SHARE = 0.1
 """The cosine ends at this part of the peak learning rate."""
 
@@ -18,10 +20,10 @@ def build_optimizers(
     AdamW has betas 0.9 and 0.95, and decays matrices only. Muon orthogonalises the update of a
     matrix that maps hidden states to hidden states; embeddings and the head are no such maps
     (Jordan 2024, https://kellerjordan.github.io/posts/muon/), and stay with AdamW. Each group
-    remembers its peak learning rate as `initial_lr`. Raises `ValueError` for another kind.
+    remembers its peak learning rate as `initial_lr`. Raises `AlignError` for another kind.
     """
     if kind not in ("adamw", "muon"):
-        raise ValueError(f"unknown optimizer {kind!r}; use 'adamw' or 'muon'")
+        raise AlignError(f"unknown optimizer {kind!r}; use 'adamw' or 'muon'")
     trained = [p for p in model.parameters() if p.requires_grad]
     hidden = {id(p) for p in _hidden_matrices(model)} if kind == "muon" else set()
     by_muon = [p for p in trained if id(p) in hidden]

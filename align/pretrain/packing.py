@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from align.errors import AlignError
 from align.pretrain.tokenizer import CONTROL_TOKENS, END_OF_DOCUMENT, encode_text
 
 IGNORED = -100
@@ -67,7 +68,7 @@ def pack(documents: Sequence[Sequence[int]], seq_len: int, pad_id: int) -> Packe
     their own; none is thrown away. `counts` holds documents, documents cut, tokens and padding.
     """
     if seq_len < 2:
-        raise ValueError(f"seq_len {seq_len} leaves nothing to predict; use at least 2")
+        raise AlignError(f"seq_len {seq_len} leaves nothing to predict; use at least 2")
     rows: list[list[Sequence[int]]] = []
     room: dict[int, int] = {}  # open row -> tokens that still fit
     counts = Counter(documents=len(documents), tokens=sum(map(len, documents)))

@@ -16,6 +16,8 @@ from typing import Any
 import reasoning_gym
 from reasoning_gym.arithmetic.leg_counting import ANIMALS
 
+from align.errors import AlignError
+
 ANSWER_MARK = "#### "
 """Starts the last line of every answer, as in GSM8K."""
 
@@ -181,7 +183,7 @@ def make_problems(
     of the other (blurted) ones whose answer is wrong. Which set a question belongs to follows
     from its hash, so the sets share none however few questions a generator has. A kind with too
     few questions answers some of them in more than one document and leaves prompt sets short;
-    `counts` says so. Raises `ValueError` for an unknown kind or a share outside [0, 1].
+    `counts` says so. Raises `AlignError` for an unknown kind or a share outside [0, 1].
     """
     _check(kinds, worked_share, wrong_share)
     wanted = {"documents": num_documents, "prompts": num_prompts, "heldout": num_heldout}
@@ -214,12 +216,12 @@ def wrong_answer(name: str, item: Row, rng: random.Random) -> str:
 def _check(kinds: Sequence[str], worked_share: float, wrong_share: float) -> None:
     for name in kinds:
         if name not in KINDS:
-            raise ValueError(f"unknown kind of problems {name!r}; known: {', '.join(KINDS)}")
+            raise AlignError(f"unknown kind of problems {name!r}; known: {', '.join(KINDS)}")
     if not kinds or len(set(kinds)) != len(kinds):
-        raise ValueError(f"kinds must be one or more different names, got {list(kinds)}")
+        raise AlignError(f"kinds must be one or more different names, got {list(kinds)}")
     for label, share in (("worked_share", worked_share), ("wrong_share", wrong_share)):
         if not 0 <= share <= 1:
-            raise ValueError(f"{label} is a share between 0 and 1, got {share}")
+            raise AlignError(f"{label} is a share between 0 and 1, got {share}")
 
 
 def _draw(

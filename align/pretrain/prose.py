@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from align.errors import AlignError
+
 NOT_PROSE = {"test", "tests", "idlelib", "lib2to3", "site-packages", "dist-packages", "turtledemo"}
 """Folders left out: tests, tools, and packages that are not of the library."""
 
@@ -36,7 +38,7 @@ def make_prose(
 
     Files are read in an order given by the hash of their path, so that any part of them is a
     sample of the library, and no further than needed: the strings of `min_length` to `max_length`
-    characters fill first the held-out set, then the corpus. Raises `ValueError` when the files
+    characters fill first the held-out set, then the corpus. Raises `AlignError` when the files
     end before both have their characters.
     """
     counts: Counter[str] = Counter()
@@ -58,7 +60,7 @@ def make_prose(
             texts[text] = None
             characters += len(text)
     if characters < wanted:
-        raise ValueError(
+        raise AlignError(
             f"the documentation strings of {min_length} to {max_length} characters under {folder} "
             f"add up to {characters} characters, {wanted} are asked for; ask for fewer, widen the "
             f"limits or name another folder as root"

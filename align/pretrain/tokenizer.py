@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerBase, Qwen2Tokenizer
 
+from align.errors import AlignError
+
 END_OF_DOCUMENT = "<|endoftext|>"
 END_OF_TURN = "<|im_end|>"
 
@@ -65,11 +67,11 @@ def train_tokenizer(
 
     `vocab_size` counts the 256 bytes, the merges and the 22 control tokens; fewer merges than
     that leaves room for are learned when the texts run out of pairs. `max_length` is the
-    tokenizer's `model_max_length`, in tokens. Raises `ValueError` for a vocabulary that cannot
+    tokenizer's `model_max_length`, in tokens. Raises `AlignError` for a vocabulary that cannot
     hold the bytes and control tokens.
     """
     if vocab_size < SMALLEST_VOCABULARY:
-        raise ValueError(
+        raise AlignError(
             f"vocab_size {vocab_size} is too small: 256 bytes and {len(CONTROL_TOKENS)} control "
             f"tokens need at least {SMALLEST_VOCABULARY}"
         )

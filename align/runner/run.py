@@ -83,13 +83,21 @@ def plan(
     runs: str | Path = "runs",
 ) -> Run:
     """What `run` would do, without doing it: every stage with its state and the reason."""
-    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
+    recipe = _loaded(recipe, overrides)
     preflight(recipe)
     store = Store(Path(runs) / recipe.name)
     states: dict[str, StageState] = {}
     for stage in plan_stages(recipe):
         states[stage.name] = _state(stage, store, states)
     return Run(store.folder, recipe, list(states.values()))
+
+
+def _loaded(recipe: str | Path | Recipe, overrides: Sequence[str] | dict[str, Any]) -> Recipe:
+    if not isinstance(recipe, Recipe):
+        return load_recipe(recipe, overrides)
+    if overrides:
+        raise AlignError("this recipe is loaded already: give its overrides to load_recipe")
+    return recipe
 
 
 def _state(stage: PlannedStage, store: Store, before: dict[str, StageState]) -> StageState:
@@ -127,8 +135,7 @@ def run(
     it. fresh: rerun what is finished too. Raises AlignError for mistakes in the recipe or its data;
     a stage that failed or was killed goes on where it stopped at the next call.
     """
-    if not isinstance(recipe, Recipe):
-        recipe = load_recipe(recipe, overrides)
+    recipe = _loaded(recipe, overrides)
     folder = Path(runs) / recipe.name
     with locked(folder) if is_main() else nullcontext():
         if is_main():

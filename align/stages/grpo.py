@@ -48,8 +48,9 @@ def run(job: Job) -> Outcome:
     )
     trainer.train(job, grpo, shown=("reward", "completions/mean_length"))
     facts = trainer.save(job, grpo)
+    used = _queries_used(args, grpo.state.global_step, len(rows))
     return Outcome(
-        rows={"kept": len(rows), "dropped": {}},
+        rows={"kept": used, "dropped": {"not reached": len(rows) - used}},
         metrics={
             "reward": trainer.last(grpo, "reward"),
             "completion_tokens": trainer.last(grpo, "completions/mean_length"),
@@ -73,10 +74,22 @@ def _reward(job: Job, source: RewardSource) -> Any:
     return rewards.checked(function, name, on_error=source.on_error, timeout_s=source.timeout_s)
 
 
+def _steps_a_rollout(args: GRPOConfig) -> int:
+    """Optimizer steps taken on one generation batch."""
+    window = args.steps_per_generation * args.num_iterations
+    return max(1, window // args.gradient_accumulation_steps)
+
+
+def _queries_used(args: GRPOConfig, steps: int, num_queries: int) -> int:
+    """Queries that `steps` optimizer steps have seen; TRL leaves out a last, incomplete batch."""
+    a_batch = args.generation_batch_size // args.num_generations
+    batches = -(-steps // _steps_a_rollout(args))
+    return min(batches, num_queries // a_batch) * a_batch
+
+
 def _check_checkpoints(job: Job, args: GRPOConfig) -> None:
     """TRL keeps no state inside a generation batch: a checkpoint there could not be resumed."""
-    window = args.steps_per_generation * args.num_iterations
-    steps = max(1, window // args.gradient_accumulation_steps)
+    steps = _steps_a_rollout(args)
     if args.save_strategy != "no" and args.save_steps % steps:
         raise StageError(
             f"stage '{job.name}': save_steps {args.save_steps:g} cuts a generation batch of "
@@ -123,7 +136,12 @@ def _score(job: Job, args: GRPOConfig, rows: list[tables.Row], score: Any) -> li
     answers = engine.generate(
         [row["prompt"] for row in rows],
         n=job.config.scoring_samples,
-        sampling=Sampling(temperature=args.temperature, max_tokens=args.max_completion_length),
+        sampling=Sampling(
+            temperature=args.temperature,
+            top_p=args.top_p,
+            top_k=args.top_k,
+            max_tokens=args.max_completion_length,
+        ),
         seed=job.seed,
         on_progress=lambda done, total, tokens: job.progress(done, total, "queries scored"),
     )

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import warnings
 from pathlib import Path
 
 from align.stages.job import Job, Outcome, StageError
@@ -52,6 +53,6 @@ def _link(source: Path, target: Path) -> None:
         try:
             os.link(source, target)
             return
-        except OSError:
-            pass  # another file system: copied below
+        except OSError as error:  # another file system
+            warnings.warn(f"{source} is copied, not linked: {error.strerror}", stacklevel=2)
     shutil.copyfile(source, target)

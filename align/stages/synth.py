@@ -30,5 +30,7 @@ def run(job: Job) -> Outcome:
         counts = ", ".join(f"{n} {reason}" for reason, n in made.counts.items() if n)
         raise StageError(f"stage '{job.name}' kept no rows ({counts})")
     tables.write_table(job.output / tables.DATA, made.rows)
+    # A pair uses two candidates, so the candidates are counted beside the rows.
     others = {k: n for k, n in made.counts.items() if k != "kept" and k not in made.reasons()}
-    return Outcome(rows={"kept": made.counts["kept"], "dropped": made.reasons(), **others})
+    others["candidates/used"] = made.counts["kept"]
+    return Outcome(rows={"kept": len(made.rows), "dropped": made.reasons(), **others})

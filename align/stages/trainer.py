@@ -23,12 +23,15 @@ HIDDEN = ("total_flos", "train_runtime", "train_samples_per_second", "train_step
 
 
 def arguments(job: Job, config_class: type[TrainingArguments], **defaults: Any) -> Any:
-    """The trainer's arguments: the recipe's `args:` over our defaults over TRL's."""
+    """The trainer's arguments: the recipe's `args:` over our defaults over TRL's.
+
+    Raises StageError for values that TRL's class refuses together.
+    """
     ours = {
         "output_dir": str(job.work / "trainer"),
         "seed": job.seed,
         "use_cpu": on_cpu(),
-        "bf16": not on_cpu(),
+        "bf16": False if on_cpu() else None,  # None: TRL's rule, bf16 unless fp16 is set
         "ddp_backend": "gloo" if on_cpu() and job.num_processes > 1 else None,
         "report_to": "none",
         "disable_tqdm": True,
@@ -36,7 +39,10 @@ def arguments(job: Job, config_class: type[TrainingArguments], **defaults: Any) 
         "logging_nan_inf_filter": False,  # it would log a NaN loss as 0.0
         "save_total_limit": 2,  # the older one serves if the newer was being written when killed
     }
-    return config_class(**{**ours, **defaults, **job.config.args})
+    try:
+        return config_class(**{**ours, **defaults, **job.config.args})
+    except ValueError as error:  # each argument fits its type, but not the others
+        raise StageError(f"stage '{job.name}', args: {error}") from None
 
 
 class _Show(TrainerCallback):

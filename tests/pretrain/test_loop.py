@@ -11,6 +11,7 @@ import pytest
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from align.errors import AlignError
 from align.pretrain.loop import CHECKPOINT, PretrainConfig, batch_indices, pretrain
 from align.pretrain.optimizers import build_optimizers, lr_share
 from align.pretrain.packing import pack
@@ -125,7 +126,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(rows, tmp_path):
     model = make_model()
     with torch.no_grad():
         model.model.norm.weight.fill_(float("nan"))
-    with pytest.raises(FloatingPointError, match="step 1 of 8"):
+    with pytest.raises(AlignError, match="step 1 of 8"):
         pretrain(model, rows, CONFIG, tmp_path)
     assert not (tmp_path / CHECKPOINT).exists()
 

@@ -77,7 +77,7 @@ def test_an_edited_function_replaces_itself_and_a_strangers_does_not(tmp_path: P
         assert resolve("mine.py:tone", tmp_path)(["x"]) == [float(value)]
     assert resolve("tone", tmp_path)(["x"]) == [2.0]
     (tmp_path / "other.py").write_text(text)
-    with pytest.raises(ValueError, match=r"other\.py:2: ValueError.*already registered"):
+    with pytest.raises(ValueError, match=r"other\.py:2: RewardError.*already registered"):
         resolve("other.py:tone", tmp_path)
 
 
