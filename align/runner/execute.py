@@ -1,6 +1,7 @@
 """Carry out one stage in this process, and commit what it made."""
 
 import os
+import shutil
 import time
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -48,6 +49,7 @@ def execute(recipe: Recipe, stage: PlannedStage, store: Store, progress: Progres
     processes = world_size()
     if is_main():
         work = store.work(stage.name, stage.fingerprint, processes)
+        shutil.rmtree(work / "artifact", ignore_errors=True)  # half-written when killed
     else:
         work = store.work_path(stage.name, stage.fingerprint, processes)
     job = Job(

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 LIBRARIES = ("transformers", "trl", "accelerate", "datasets", "align")
 # Deprecations speak to this project's developers, not to the person who wrote the recipe.
 NOT_FOR_USERS = (FutureWarning, DeprecationWarning, PendingDeprecationWarning)
+# Said of every reward model: its head, and nothing else, is new.
+NEW_HEAD = re.compile(r"LOAD REPORT from: .*\+- score\.weight \| MISSING \| Notes:")
 COLOURS = re.compile("\x1b\\[[0-9;]*m")
 
 
@@ -23,7 +25,7 @@ class _Collector(logging.Handler):
 
 def _add(notices: list[str], message: str) -> None:
     message = " ".join(COLOURS.sub("", message).split())
-    if message not in notices:
+    if message not in notices and not NEW_HEAD.search(message):
         notices.append(message)
 
 

@@ -7,6 +7,7 @@ import signal
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from miniature import finish, start
 
@@ -99,6 +100,30 @@ def test_two_processes_see_together_the_rows_that_one_sees(undisturbed):
     assert alone[0] > 0
     assert tokens_a_step(undisturbed, 2, 8) == alone
     assert tokens_a_step(undisturbed, 1, 8) != alone
+
+
+def processes_of(runs: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if str(runs) in (process.info["cmdline"] or []):
+            found.append(process)
+    return found
+
+
+def test_launched_processes_end_with_the_run_that_launched_them(undisturbed):
+    """Else the next run would find the lock free, and the old processes still writing."""
+    runs = undisturbed.parent
+    process = start(runs, "--set", "stages.sft.launch.num_processes=2", "--only", "sft", "--fresh")
+    while len(processes_of(runs)) < 4:  # the run, its launcher, and two ranks
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    deadline = time.monotonic() + 20
+    while processes_of(runs) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not processes_of(runs)
+    finish(runs, "--set", "stages.sft.launch.num_processes=2", "--only", "sft")
 
 
 REWARDS = """\
