@@ -1,6 +1,6 @@
 """A conversation with a model, a turn at a time."""
 
-from pathlib import Path
+from transformers.utils.logging import disable_progress_bar
 
 from align.errors import AlignError
 from align.generate.engine import Sampling
@@ -11,10 +11,12 @@ class Chat:
     """Keeps the conversation so far. `model` is a folder in transformers' format, or a hub id."""
 
     def __init__(self, model: str, temperature: float = 1.0, max_tokens: int = 256):
-        maybe_hub_id = model.count("/") == 1 and not model.startswith((".", "/"))
-        if not maybe_hub_id and not (Path(model) / "config.json").is_file():
-            raise AlignError(f"{model}: no model here (no config.json)")
-        self.engine = LocalEngine(model, fingerprint=model)
+        disable_progress_bar()
+        try:
+            self.engine = LocalEngine(model, fingerprint=model)
+        except (OSError, ValueError) as error:
+            first = str(error).splitlines()[0]
+            raise AlignError(f"{model}: no model that can be loaded: {first}") from None
         self.sampling = Sampling(temperature=temperature, max_tokens=max_tokens)
         self.turns: list[dict[str, str]] = []
 
