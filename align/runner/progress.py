@@ -29,8 +29,9 @@ class Progress:
         self.label = label
         self.console = Console(file=stream or sys.stderr, highlight=False, quiet=quiet)
         self.live: Live | None = None
-        self.started = self.shown = time.monotonic()
-        self.first: tuple[float, float] | None = None
+        self.shown = time.monotonic()
+        self.unit = ""
+        self.first: tuple[float, float] = (self.shown, 0)
 
     def __enter__(self) -> "Progress":
         if self.console.is_terminal:
@@ -47,8 +48,8 @@ class Progress:
     def __call__(self, done: int, total: int, unit: str = "steps", **values: float) -> None:
         """`done` of `total` `unit`; `values` are shown beside, such as loss or tokens_per_s."""
         now = time.monotonic()
-        if self.first is None:
-            self.first = (now, done)  # a resumed stage starts above zero
+        if unit != self.unit:  # a stage's next phase; a resumed one starts above zero
+            self.unit, self.first = unit, (now, done)
         line = self._line(done, total, unit, values, now)
         if self.live:
             self.live.update(Text(line))
@@ -57,7 +58,7 @@ class Progress:
             self.console.print(line, soft_wrap=True)
 
     def _line(self, done: int, total: int, unit: str, values: dict, now: float) -> str:
-        start, already = self.first or (now, done)
+        start, already = self.first
         rate = (done - already) / (now - start) if now > start and done > already else 0.0
         parts = [f"{self.label}  {done:,}/{total:,} {unit}"]
         if rate:
