@@ -6,9 +6,18 @@ f(completions, prompts=None, **columns) -> list of float or None
 from rewards.checked import RewardError, checked
 from rewards.combined import combine
 from rewards.model import RewardModel
-from rewards.registry import resolve, reward
+from rewards.registry import resolve, reward, sources
 from rewards.verified import from_verifier
 
 __align_toolkit__ = True
 
-__all__ = ["RewardError", "RewardModel", "checked", "combine", "from_verifier", "resolve", "reward"]
+__all__ = [
+    "RewardError",
+    "RewardModel",
+    "checked",
+    "combine",
+    "from_verifier",
+    "resolve",
+    "reward",
+    "sources",
+]

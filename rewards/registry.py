@@ -1,5 +1,6 @@
 """Reward functions by name."""
 
+import inspect
 from pathlib import Path
 
 import verifiers
@@ -27,6 +28,11 @@ def reward(function: Reward) -> Reward:
         )
     _registered[name] = function
     return function
+
+
+def sources() -> dict[str, str]:
+    """Source text of each registered function by name; part of what a run's stages are made of."""
+    return {name: inspect.getsource(function) for name, function in _registered.items()}
 
 
 def resolve(spec: str, root: Path) -> Reward:

@@ -6,8 +6,10 @@ Fingerprint = the resolved config + the inputs' fingerprints + the content of ev
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from align.errors import AlignError
@@ -30,10 +32,13 @@ class PlannedStage:
     fingerprint: str
 
 
-def plan_stages(recipe: Recipe) -> list[PlannedStage]:
+def plan_stages(
+    recipe: Recipe, sources: Mapping[str, str] = MappingProxyType({})
+) -> list[PlannedStage]:
     """Stages in an order in which every input comes before its user.
 
-    Raises RecipeError if a file that a stage names cannot be read.
+    sources: text of the functions that are known by a name alone (`align.reward`). Raises
+    RecipeError if a file that a stage names cannot be read.
     """
     planned: dict[str, PlannedStage] = {}
     for name in topological(recipe.stages):
@@ -45,7 +50,7 @@ def plan_stages(recipe: Recipe) -> list[PlannedStage]:
             "config": config.model_dump(mode="json", exclude={"launch"}),
             "seed": recipe.seed,
             "inputs": inputs,
-            "files": _files(recipe, name),
+            "files": _files(recipe, name, sources),
         }
         canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))
         fingerprint = hashlib.sha256(canonical.encode()).hexdigest()
@@ -53,12 +58,12 @@ def plan_stages(recipe: Recipe) -> list[PlannedStage]:
     return list(planned.values())
 
 
-def _files(recipe: Recipe, name: str) -> dict[str, str]:
+def _files(recipe: Recipe, name: str, sources: Mapping[str, str]) -> dict[str, str]:
     """Digest of each file that the stage names, by the name it has in the recipe."""
     found = {}
     for mention in mentions(recipe.stages[name], ("stages", name)):
         try:
-            digest = _digest(mention, recipe)
+            digest = _digest(mention, recipe, sources)
         except (AlignError, OSError) as error:
             raise RecipeError([f"{recipe.where(*mention.loc)}: {error}"]) from None
         if digest:
@@ -69,12 +74,14 @@ def _files(recipe: Recipe, name: str) -> dict[str, str]:
     return found
 
 
-def _digest(mention: Mention, recipe: Recipe) -> str | None:
+def _digest(mention: Mention, recipe: Recipe, sources: Mapping[str, str]) -> str | None:
     value = mention.value
     if refers_to_stage(mention, recipe.stages):
         return None
     if mention.marker(Callable_):
         file, colon, _ = value.rpartition(":")
+        if value in sources:
+            return hashlib.sha256(sources[value].encode()).hexdigest()
         if not colon:
             return None  # a name of ours: its meaning is part of the stage's version
         return path_sha256(recipe.root / file if file.endswith(".py") else module_source(file))

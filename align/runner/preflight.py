@@ -7,6 +7,7 @@ import ast
 from dataclasses import fields
 from pathlib import Path
 
+import rewards
 import synth
 import verifiers
 from align.errors import AlignError
@@ -28,7 +29,7 @@ def preflight(recipe: Recipe) -> None:
             problems += _method_problems(recipe, name, stage)
         for mention in mentions(stage, ("stages", name)):
             if mention.marker(Callable_) and not refers_to_stage(mention, recipe.stages):
-                problem = _function_problem(recipe, mention)
+                problem = _function_problem(recipe, name, mention)
                 problems += [f"{recipe.where(*mention.loc)}: {problem}"] if problem else []
     if problems:
         raise RecipeError(problems)
@@ -56,11 +57,11 @@ def _written(annotation: object) -> str:
     return annotation.__name__ if isinstance(annotation, type) else str(annotation)
 
 
-def _function_problem(recipe: Recipe, mention: Mention) -> str | None:
+def _function_problem(recipe: Recipe, stage: str, mention: Mention) -> str | None:
     """What is wrong with a verifier's or reward's name; the user's code is read, not run."""
     source, colon, name = mention.value.rpartition(":")
     if not colon:
-        return _name_problem(recipe, mention)
+        return _name_problem(recipe, stage, mention)
     try:
         path = recipe.root / source if source.endswith(".py") else module_source(source)
         tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -74,11 +75,19 @@ def _function_problem(recipe: Recipe, mention: Mention) -> str | None:
     return None
 
 
-def _name_problem(recipe: Recipe, mention: Mention) -> str | None:
+def _name_problem(recipe: Recipe, stage: str, mention: Mention) -> str | None:
     known = list(verifiers.NAMES)
     if mention.value in known:
         return None
     if mention.marker(Ref):
+        if mention.value in rewards.sources():
+            if recipe.launch_of(stage).num_processes == 1:
+                return None
+            return (
+                f"'{mention.value}': stage '{stage}' is launched, and its processes do not know "
+                "this function; name it as file.py:name"
+            )
+        known += list(rewards.sources())
         known += [n for n, s in recipe.stages.items() if s.artifact == "reward_model"]
     what = "verifier, reward-model stage" if mention.marker(Ref) else "verifier"
     return f"'{mention.value}' is no {what} or file.py:name{did_you_mean(mention.value, known)}"

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import rewards
 from align.errors import AlignError
 from align.recipe.errors import did_you_mean
 from align.recipe.load import Recipe, load_recipe
@@ -87,7 +88,7 @@ def plan(
     preflight(recipe)
     store = Store(Path(runs) / recipe.name)
     states: dict[str, StageState] = {}
-    for stage in plan_stages(recipe):
+    for stage in plan_stages(recipe, rewards.sources()):
         states[stage.name] = _state(stage, store, states)
     return Run(store.folder, recipe, list(states.values()))
 
