@@ -31,8 +31,19 @@ def reward(function: Reward) -> Reward:
 
 
 def sources() -> dict[str, str]:
-    """Source text of each registered function by name; part of what a run's stages are made of."""
-    return {name: inspect.getsource(function) for name, function in _registered.items()}
+    """Source text of each registered function by name; part of what a run's stages are made of.
+
+    Raises RewardError for a function typed at a prompt, whose source nobody keeps.
+    """
+    found = {}
+    for name, function in _registered.items():
+        try:
+            found[name] = inspect.getsource(function)
+        except OSError:
+            raise RewardError(
+                f"the source of reward '{name}' cannot be read; define it in a file or a notebook"
+            ) from None
+    return found
 
 
 def resolve(spec: str, root: Path) -> Reward:

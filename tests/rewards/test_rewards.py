@@ -4,7 +4,7 @@ import pytest
 from trl.trainer.utils import get_callable_name
 
 import rewards
-from rewards import combine, from_verifier, resolve, reward
+from rewards import RewardError, combine, from_verifier, resolve, reward
 from verifiers import Verdict, VerifierError
 
 
@@ -102,3 +102,20 @@ def test_combine_sums_what_there_is() -> None:
         combine([first, second], [1.0])
     with pytest.raises(rewards.RewardError, match="'first' returned 4 rewards for 2"):
         both(["a", "b"])
+
+
+def test_a_registered_functions_source_is_known_and_its_absence_told(monkeypatch):
+    from rewards import registry, sources
+
+    monkeypatch.setattr(registry, "_registered", {})
+
+    @reward
+    def tone(completions, **columns):
+        return [1.0 for _ in completions]
+
+    assert "def tone" in sources()["tone"]
+    typed: dict = {}
+    exec("def typed(completions, **columns): return []", typed)
+    reward(typed["typed"])
+    with pytest.raises(RewardError, match="source of reward 'typed' cannot be read"):
+        sources()
