@@ -15,9 +15,12 @@ from align.runner.progress import Progress
 from align.runner.store import Artifact, Store
 from align.stages.job import Job
 
-# Before any library reads them: no pings to anybody, and no tokenizer threads in forked loaders.
+# Before any library reads them: no pings to anybody, no tokenizer threads in forked loaders, and
+# no progress bars beside the runner's own line.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers")
 

@@ -6,12 +6,9 @@ from typing import Any
 
 import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging
 
 import align.model  # noqa: F401 - registers our model classes with transformers
 from align.stages.job import Job, StageError
-
-logging.disable_progress_bar()  # a stage has one progress line, the runner's
 
 PICKLES = ("training_args.bin", "pytorch_model.bin")
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from datasets import disable_progress_bars
 from transformers import (
     PrinterCallback,
     Trainer,
@@ -16,8 +15,6 @@ from transformers import (
 from align.stages.job import Job, StageError
 from align.stages.models import on_cpu, saved_facts
 from align.train import CheckpointMarker, complete_checkpoint
-
-disable_progress_bars()  # a stage has one progress line, the runner's
 
 HIDDEN = ("total_flos", "train_runtime", "train_samples_per_second", "train_steps_per_second")
 
