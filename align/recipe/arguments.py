@@ -40,6 +40,13 @@ OWNED = {
     "deepspeed": "name an accelerate config under `launch`",
     "fsdp": "name an accelerate config under `launch`",
 }
+# The same, of one class: SFT may well shuffle its data.
+OWNED_BY_CLASS = {
+    "GRPOConfig": {
+        "shuffle_dataset": "`order` decides, and a shuffled run cannot be resumed exactly",
+        "reward_weights": "give each entry of `rewards` its weight",
+    }
+}
 
 
 @cache
@@ -76,10 +83,11 @@ def accepts(annotation: str, value: Any) -> bool:
 def problems(config: str, args: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(argument, what is wrong with it) for each argument that the class would not take."""
     known = fields(config)
+    owned = OWNED | OWNED_BY_CLASS.get(config, {})
     found = []
     for name, value in args.items():
-        if name in OWNED:
-            found.append((name, f"'{name}' is not yours to set here: {OWNED[name]}"))
+        if name in owned:
+            found.append((name, f"'{name}' is not yours to set here: {owned[name]}"))
         elif name not in known:
             hint = did_you_mean(name, known)
             found.append((name, f"unknown key '{name}': {config} has no such argument{hint}"))

@@ -7,7 +7,7 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from align.recipe.schema import Callable_, FilePath, Ref, Stage
+from align.recipe.schema import FilePath, FunctionName, Ref, Stage
 from align.recipe.source import Loc
 
 
@@ -49,7 +49,7 @@ def _mentions(annotation: Any, markers: tuple, value: Any, loc: Loc) -> Iterator
         if get_origin(annotation) in (Union, UnionType):
             for option in get_args(annotation):
                 markers = (*markers, *_unwrap(option)[1])
-        markers = tuple(m for m in markers if isinstance(m, Ref | FilePath | Callable_))
+        markers = tuple(m for m in markers if isinstance(m, Ref | FilePath | FunctionName))
         if markers:
             yield Mention(loc, value, markers)
 
@@ -67,7 +67,7 @@ def refers_to_stage(mention: Mention, stages: dict[str, Stage]) -> bool:
     ref = mention.marker(Ref)
     if ref is None or mention.value not in stages:
         return False
-    return mention.marker(Callable_) is None or stages[mention.value].artifact in ref.artifacts
+    return mention.marker(FunctionName) is None or stages[mention.value].artifact in ref.artifacts
 
 
 def inputs_of(stage: Stage, stages: dict[str, Stage]) -> list[str]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from align.recipe import arguments
 from align.recipe.errors import RecipeError, did_you_mean
 from align.recipe.graph import CycleError, Mention, mentions, refers_to_stage, topological
-from align.recipe.schema import KINDS, Callable_, FilePath, Header, Launch, Ref, Stage
+from align.recipe.schema import KINDS, FilePath, FunctionName, Header, Launch, Ref, Stage
 from align.recipe.source import Loc, Source, override, read
 
 STAGE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -160,7 +160,7 @@ def _check_mention(mention: Mention, name: str, stages: dict, root: Path) -> str
         return f"stage '{name}' wants a {wanted} here, but stage '{value}' makes a {made}"
     if ref and not ref.or_path:
         return f"stage '{name}' refers to '{value}', which is no stage{did_you_mean(value, stages)}"
-    if mention.marker(Callable_):
+    if mention.marker(FunctionName):
         file = value.rpartition(":")[0]
         if file.endswith(".py") and not (root / file).is_file():
             return f"no such file: {root / file} (paths are relative to the recipe)"

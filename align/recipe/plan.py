@@ -17,7 +17,7 @@ from align.recipe.content import module_source, path_sha256
 from align.recipe.errors import RecipeError
 from align.recipe.graph import Mention, inputs_of, mentions, refers_to_stage, topological
 from align.recipe.load import Recipe
-from align.recipe.schema import Callable_, FilePath, Launch, Ref, Stage
+from align.recipe.schema import FilePath, FunctionName, Launch, Ref, Stage
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _digest(mention: Mention, recipe: Recipe, sources: Mapping[str, str]) -> str
     value = mention.value
     if refers_to_stage(mention, recipe.stages):
         return None
-    if mention.marker(Callable_):
+    if mention.marker(FunctionName):
         file, colon, _ = value.rpartition(":")
         if value in sources:
             return hashlib.sha256(sources[value].encode()).hexdigest()

@@ -25,7 +25,7 @@ class FilePath:
 
 
 @dataclass(frozen=True)
-class Callable_:
+class FunctionName:
     """This string names a function: a known name, `file.py:name` or `package.module:name`."""
 
 
@@ -169,7 +169,7 @@ class Synth(Stage):
     method: str
     model: ModelRef
     prompts: Prompts
-    verifier: Annotated[str, Callable_()]
+    verifier: Annotated[str, FunctionName()]
     samples: Positive = 8
     sampling: Sampling = Sampling()
     output: Literal["sft", "preference"] = "sft"
@@ -227,7 +227,7 @@ class Reward(Training):
 class RewardSource(Strict):
     """One reward: a reward-model stage, a verifier or a function. A bare string is `use`."""
 
-    use: Annotated[str, RewardRef.__metadata__[0], Callable_()]
+    use: Annotated[str, RewardRef.__metadata__[0], FunctionName()]
     weight: float = 1.0
     on_error: Literal["error", "skip", "zero"] = "error"
     timeout_s: Annotated[float, Field(gt=0)] | None = None
@@ -258,7 +258,7 @@ class Evaluate(Stage):
     kind: Literal["evaluate"]
     models: Annotated[list[ModelRef], Field(min_length=1)]
     prompts: Prompts
-    verifier: Annotated[str, Callable_()]
+    verifier: Annotated[str, FunctionName()]
     sampling: Sampling = Sampling()
     perplexity: CorpusRef | None = None
     shown: Annotated[int, Field(ge=0)] = 3

@@ -16,7 +16,7 @@ from align.recipe.content import module_source
 from align.recipe.errors import RecipeError, did_you_mean
 from align.recipe.graph import Mention, mentions, refers_to_stage
 from align.recipe.load import Recipe
-from align.recipe.schema import Callable_, Ref, Synth
+from align.recipe.schema import FunctionName, Ref, Synth
 
 SUPPLIED = {"seed", "on_progress"}  # settings of a method that the stage itself gives
 
@@ -28,7 +28,7 @@ def preflight(recipe: Recipe) -> None:
         if isinstance(stage, Synth):
             problems += _method_problems(recipe, name, stage)
         for mention in mentions(stage, ("stages", name)):
-            if mention.marker(Callable_) and not refers_to_stage(mention, recipe.stages):
+            if mention.marker(FunctionName) and not refers_to_stage(mention, recipe.stages):
                 problem = _function_problem(recipe, name, mention)
                 problems += [f"{recipe.where(*mention.loc)}: {problem}"] if problem else []
     if problems:

@@ -46,3 +46,11 @@ def test_arguments_that_the_runner_owns_are_refused():
     [(name, problem)] = arguments.problems("SFTConfig", {"output_dir": "x"})
     assert name == "output_dir"
     assert "runner" in problem
+
+
+@pytest.mark.parametrize("name", ["shuffle_dataset", "reward_weights"])
+def test_grpo_leaves_order_and_weights_to_the_stages_own_keys(name):
+    """Set under `args`, they would undo `order: variance` and each reward's weight in silence."""
+    [(_, problem)] = arguments.problems("GRPOConfig", {name: True})
+    assert "is not yours to set here" in problem
+    assert not arguments.problems("SFTConfig", {"shuffle_dataset": True})

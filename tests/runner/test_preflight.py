@@ -56,8 +56,9 @@ def test_each_is_told_with_its_place(tmp_path, changes, message):
 
 
 def test_functions_in_files_and_registered_ones_are_found(tmp_path, short):
-    plan(tmp_path, reward="mine.py:good")
-    plan(tmp_path, reward="short")
+    for reward in ("mine.py:good", "short"):
+        planned = plan(tmp_path, reward=reward).stages
+        assert reward in planned[-1].stage.identity["files"]
 
 
 def test_a_registered_functions_source_is_part_of_the_fingerprint(tmp_path, short, monkeypatch):
