@@ -2,12 +2,14 @@ r"""The final answer that a completion commits to.
 
 Looked for, and the one that starts last wins:
 
-- `\boxed{...}` with balanced braces;
+- `\boxed{...}` or `\fbox{...}` with balanced braces, or `\boxed 5`;
 - a line that starts with `####` (GSM8K's convention);
-- `answer is ...`, `answer: ...` or `answer = ...`, to the end of the sentence or line.
+- `answer is ...`, `answer to ... is ...`, `answer: ...`, `answer = ...` or `correct option is ...`,
+  to the end of the sentence, line or displayed formula; a line `Answer` and the line after it.
 
 Without any of them a completion of one short line is its own answer. The last number of a longer
-text is deliberately not taken: it would credit reasoning that never came to a conclusion.
+text is deliberately not taken: it would credit reasoning that never came to a conclusion. What
+stands before the last `</think>` is not read, and a thought without an end has no answer.
 """
 
 import re
@@ -18,50 +20,137 @@ megabytes must not cost more than a long one."""
 
 BARE_ANSWER_CHARS = 200
 
-_BRACE = re.compile(r"\\boxed\s{0,4}\{|\\[{}\\]|[{}]")
+_BRACE = re.compile(r"\\{1,2}f?box(?:ed)?\s{0,4}\{|\\[{}\\]|[{}]")
+_UNBRACED_BOX = re.compile(r"\\boxed (?P<answer>[^\s{}$\\]+)")
+_SEPARATOR = re.compile(r"(?<![a-zA-Z\\])(?:and|or)(?![a-zA-Z])|[,;&]|\\q?quad")
+_WORD = re.compile(r"(?<![a-zA-Z\\])[a-zA-Z]{2,}")
 _HASHES = re.compile(r"^[ \t]{0,3}####(?!#)[ \t]*(?P<answer>[^\n]*)$", re.MULTILINE)
 _PHRASE = re.compile(
-    r"\banswer[*_]{0,2}(?: is\b|\s?[:=])[*_:\s]{0,6}(?P<answer>[^\n]*)", re.IGNORECASE
+    r"""^[#*_\ ]{0,8}(?:final\ )?answer[*_\ ]{0,4}\n\s{0,4}
+    |\b(?:answer|(?:correct|right)\ (?:option|choice))(?:\ (?:to|of|for)\ [^.\n:=]{1,80}?)?
+    [*_]{0,2}(?:\s(?:is|are|must\ be|would\ be)\b|\s?[:=]|(?=\s?(?:\$|\\[(\[])))
+    [*_:\s]{0,6}""",
+    re.IGNORECASE | re.VERBOSE | re.MULTILINE,
 )
-_SENTENCE_END = re.compile(r"[.!?](?=\s|$)")
+_DISPLAYS = (("$$", "$$"), (r"\[", r"\]"))
+_DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
+# "The number of apples is 5": the subject is no part of the answer.
+_SUBJECT = re.compile(r"[A-Za-z].{0,200}\s(?:is|are|equals)\s(?=[-+(\\$0-9])")
+_STATEMENT_END = re.compile(r"[.!?](?=\s|$)|,?\s(?:because|since|which|where)\b")
 
 
 def final_answer(text: str) -> str | None:
     """The answer, freed of surrounding spaces, emphasis, math delimiters and full stop; or None."""
-    tail = text[-TAIL_CHARS:]
-    candidates = _boxes(tail)
-    candidates += [(found.start(), found["answer"]) for found in _HASHES.finditer(tail)]
-    for found in _PHRASE.finditer(tail):
-        candidates.append((found.start(), _SENTENCE_END.split(found["answer"], maxsplit=1)[0]))
-    if candidates:
-        return _trim(max(candidates)[1]) or None
-    whole = text.strip() if len(text) <= 2 * BARE_ANSWER_CHARS else ""
+    answers = final_answers(text)
+    return answers[-1] if answers else None
+
+
+def final_answers(text: str) -> list[str]:
+    r"""As `final_answer`, but all members of a closing list of boxes: `\boxed{1} and \boxed{2}`.
+
+    The last one is the final answer. Empty if there is none.
+    """
+    tail = _conclusion(text)
+    boxes = _boxes(tail) if "box" in tail else []
+    others = _other_marks(tail)
+    marked = [(start, answer) for start, _, answer in boxes] + others
+    kept = [mark for mark in marked if _trim(mark[1])]
+    if not marked:
+        return _bare_answer(tail)
+    if not kept:
+        return []
+    start, answer = max(kept)
+    if any(start == box[0] for box in boxes):
+        return [_trim(box) for box in _closing_list(tail, boxes, start)]
+    return [_trim(answer)]
+
+
+def _conclusion(text: str) -> str:
+    """What is read: the end of the text, behind any thought; empty if a thought did not end."""
+    closed = text.rfind("</think>")
+    if text.rfind("<think>") > closed:
+        return ""
+    start = max(len(text) - TAIL_CHARS, closed + len("</think>") if closed >= 0 else 0)
+    return text[start:]
+
+
+def _bare_answer(tail: str) -> list[str]:
+    whole = tail.strip() if len(tail) <= 2 * BARE_ANSWER_CHARS else ""
     is_short = len(whole) <= BARE_ANSWER_CHARS and len(whole.splitlines()) == 1
     is_bare = is_short and "\\boxed" not in whole  # a box cut off is no answer
-    return (_trim(whole) or None) if is_bare else None
+    answer = _trim(whole) if is_bare else ""
+    return [answer] if answer else []
 
 
-def _boxes(text: str) -> list[tuple[int, str]]:
-    r"""Start and content of each complete `\boxed{}`, in one pass (braces may nest)."""
-    boxes: list[tuple[int, str]] = []
+def _other_marks(tail: str) -> list[tuple[int, str]]:
+    """Start and text of the last answer of each kind that is not in braces."""
+    marks = []
+    if "\\boxed " in tail:
+        marks += [(found.start(), found["answer"]) for found in _UNBRACED_BOX.finditer(tail)]
+    if "####" in tail:
+        marks += [(found.start(), found["answer"]) for found in _HASHES.finditer(tail)]
+    lower = tail.lower()
+    if "answer" in lower or "correct" in lower or "right" in lower:
+        phrases = [(found.start(), found.end()) for found in _PHRASE.finditer(tail)]
+        # The last but one for when the text breaks off behind the last "Answer:".
+        marks += [(start, _statement(tail, end)) for start, end in phrases[-2:]]
+    return marks
+
+
+def _statement(text: str, start: int) -> str:
+    """From `start` to the end of the displayed formula, the sentence or the line."""
+    for left, right in _DISPLAYS:
+        end = text.find(right, start + len(left)) if text.startswith(left, start) else -1
+        if end >= 0:
+            return text[start : end + len(right)]
+    line = text[start:].split("\n", 1)[0]
+    sentence = _STATEMENT_END.split(line, maxsplit=1)[0]
+    found = _SUBJECT.match(sentence)
+    return sentence[found.end() :] if found else sentence
+
+
+def _boxes(text: str) -> list[tuple[int, int, str]]:
+    r"""Start, end and content of each complete `\boxed{}`, in one pass (braces may nest)."""
+    boxes: list[tuple[int, int, str]] = []
     open_braces: list[tuple[int, int] | None] = []  # None for a brace that opens no box
     for found in _BRACE.finditer(text):
-        if found[0].startswith("\\boxed"):
+        if "box" in found[0]:
             open_braces.append((found.start(), found.end()))
         elif found[0] == "{":
             open_braces.append(None)
         elif found[0] == "}" and open_braces:
             box = open_braces.pop()
             if box is not None:
-                boxes.append((box[0], text[box[1] : found.start()]))
+                boxes.append((box[0], found.end(), text[box[1] : found.start()]))
     return boxes
+
+
+def _closing_list(text: str, boxes: list[tuple[int, int, str]], last: int) -> list[str]:
+    """The box that starts at `last`, and those before it with nothing but `and` in between."""
+    answers: list[str] = []
+    for start, end, answer in sorted(boxes, reverse=True):
+        if start > last:
+            continue
+        if answers and not (end <= last and _joins(text[end:last])):
+            break
+        answers.insert(0, answer)
+        last = start
+    return list(dict.fromkeys(answers))
+
+
+def _joins(between: str) -> bool:
+    """Whether two boxes with this between them are one answer: `and` and hardly a word besides."""
+    if not between.strip(" $"):
+        return True
+    is_short = len(between) <= 60 and ". " not in between and "\n\n" not in between
+    return bool(is_short and _SEPARATOR.search(between) and len(_WORD.findall(between)) <= 4)
 
 
 def _trim(answer: str) -> str:
     answer = answer.strip().strip("*_`").strip()
-    for left, right in (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]")):
+    for left, right in _DELIMITERS:
         if len(answer) > len(left + right) and answer[: len(left)] == left:
             inner = answer[len(left) :].removesuffix(".")
-            if inner.endswith(right):
+            if inner.endswith(right) and left not in inner.removesuffix(right):
                 return inner.removesuffix(right).strip()
     return answer.removesuffix(".").rstrip()

@@ -1,5 +1,6 @@
 """What a verifier answers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -21,3 +22,9 @@ class Verdict:
 
 class VerifierError(ValueError):
     """The verifier can't be used on this data at all; no completion could change that."""
+
+
+def concurrent(verifier: Callable[..., Verdict]) -> Callable[..., Verdict]:
+    """Mark a verifier that mostly waits for other processes: `grade_all` calls it from threads."""
+    verifier.concurrent = True
+    return verifier
