@@ -1,12 +1,15 @@
 """The `align` command: talks to a person, decides nothing."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 import align
+
+if TYPE_CHECKING:
+    from verifiers.sandbox import Isolation
 
 __align_toolkit__ = True
 
@@ -110,6 +113,46 @@ def chat(
         talk = Chat(model, temperature=temperature, max_tokens=max_tokens)
         while question := _ask():
             console.print(talk.say(question), markup=False)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine has: the sandbox's walls, and each language's toolchain."""
+    with _reported():
+        from verifiers.sandbox import Missing, Sandbox, survey
+
+        with Sandbox(min_level=1, allow_unsandboxed=True, workers=1) as sandbox:
+            walls = sandbox.isolation
+        found = survey()
+    _show_isolation(walls)
+    missing = [row for row in found if isinstance(row, Missing)]
+    width = max(len(row.language) for row in found)
+    console.print(f"\nlanguages: {len(found) - len(missing)} of {len(found)}")
+    for row in found:
+        if not isinstance(row, Missing):
+            mark, what = "[green]ok    [/]", row.version
+        else:
+            mark, what = ("[red]broken[/]" if row.broken else "[yellow]-     [/]"), row.reason
+        console.print(f"{mark}  {row.language:<{width}}  ", end="")
+        console.print(what, markup=False, soft_wrap=True)
+    if missing:
+        packages = " ".join(dict.fromkeys(row.package for row in missing))
+        console.print(f"\nto add them all: apt-get install {packages}", soft_wrap=True)
+
+
+def _show_isolation(walls: "Isolation") -> None:
+    names = {
+        3: "namespaces, seccomp and cgroup",
+        2: "namespaces and seccomp; memory and processes limited one by one, not for the tree",
+        1: "Landlock and seccomp only; used on request alone (min_level=1)",
+        0: "none; code is not run here unless asked for (allow_unsandboxed=True)",
+    }
+    colour = "green" if walls.level >= 2 else "red"
+    console.print(f"sandbox: [{colour}]level {walls.level}[/], {names[walls.level]}")
+    if walls.bubblewrap:
+        console.print(f"  bubblewrap {walls.bubblewrap}, Landlock ABI {walls.landlock_abi}")
+    if walls.why_not_more:
+        console.print(f"  {walls.why_not_more}", markup=False, soft_wrap=True)
 
 
 def _ask() -> str:

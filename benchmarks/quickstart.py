@@ -16,6 +16,8 @@ import sys
 import time
 from pathlib import Path
 
+from markdown import table
+
 ROOT = Path(__file__).resolve().parent.parent
 RECIPE = ROOT / "recipes" / "quickstart.yaml"
 PAGE = ROOT / "benchmarks" / "quickstart.md"
@@ -58,11 +60,6 @@ def one_run(seed: int, runs: Path) -> dict:
 def interval(cell: dict, scale: float = 100, digits: int = 1) -> str:
     value, low, high = (cell[k] * scale for k in ("value", "low", "high"))
     return f"{value:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
-
-
-def table(rows: list[list[str]]) -> str:
-    head, *body = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([head, "|" + " --- |" * len(rows[0]), *body])
 
 
 def score_table(results: list[dict], metric: str, scale: float) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from synth.pairing import pairs
 from synth.synthesis import Row, Synthesis, SynthesisError
-from verifiers import Verdict, grade
+from verifiers import Verdict, grade_all
 
 METHOD = "rejection_sampling"
 VERSION = 1
@@ -131,7 +131,9 @@ def _decided(
             texts.append((row["solution"], None))
         else:
             counts["prompts/no_reference_solution"] += 1
-    verdicts = {text: grade(settings.verifier, text, row) for text in dict(texts)}
+    different = list(dict(texts))
+    graded = grade_all(settings.verifier, different, [row] * len(different))
+    verdicts = dict(zip(different, graded, strict=True))
     decided = []
     for text, index in texts:
         if verdicts[text].correct is None:

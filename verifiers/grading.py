@@ -1,6 +1,8 @@
-"""Apply a verifier to one completion of one data row, for rewards and synthesis alike."""
+"""Apply a verifier to completions of data rows, for rewards and synthesis alike."""
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from verifiers.verdict import Verdict, VerifierError
@@ -37,3 +39,20 @@ def grade(verifier: Callable[..., Verdict], completion: str, row: Mapping[str, A
             f"verifier '{name}' returned {type(verdict).__name__}; return a verifiers.Verdict"
         )
     return verdict
+
+
+def grade_all(
+    verifier: Callable[..., Verdict], completions: Sequence[str], rows: Sequence[Mapping[str, Any]]
+) -> list[Verdict]:
+    """The verdict on each completion against its own row, in order.
+
+    A verifier marked `concurrent` is called from several threads. Raises ValueError if there is not
+    one row a completion, and what `grade` raises.
+    """
+    if len(completions) != len(rows):
+        raise ValueError(f"{len(completions)} completions, but {len(rows)} rows")
+    pairs = list(zip(completions, rows, strict=True))
+    if not getattr(verifier, "concurrent", False) or len(pairs) < 2:
+        return [grade(verifier, *pair) for pair in pairs]
+    with ThreadPoolExecutor(min(len(pairs), 2 * (os.cpu_count() or 1))) as threads:
+        return list(threads.map(lambda pair: grade(verifier, *pair), pairs))

@@ -3,14 +3,24 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from verifiers import math, puzzles
+from verifiers import choice, code, format, functions, instructions, logic, math, puzzles, tables
 from verifiers.loading import load_callable
 from verifiers.suggest import did_you_mean
 from verifiers.verdict import Verdict
 
 Verifier = Callable[..., Verdict]
 
-_VERIFIERS: dict[str, Verifier] = {"math": math.verify, "reasoning_gym": puzzles.verify}
+_VERIFIERS: dict[str, Verifier] = {
+    "math": math.verify,
+    "code": code.verify,
+    "function": functions.verify,
+    "instructions": instructions.verify,
+    "tables": tables.verify,
+    "choice": choice.verify,
+    "logic": logic.verify,
+    "format": format.verify,
+    "reasoning_gym": puzzles.verify,
+}
 
 NAMES = tuple(_VERIFIERS)
 

@@ -149,6 +149,7 @@ class Model(Stage):
 class PromptSet(Stage):
     """Prompts from a JSONL or parquet file or a hub data set, split into prompts and held-out."""
 
+    VERSION: ClassVar[int] = 2
     ARTIFACT: ClassVar[str] = "prompts"
     kind: Literal["prompts"]
     source: Annotated[str, FilePath()]
@@ -164,6 +165,7 @@ class PromptSet(Stage):
 class Synth(Stage):
     """Rows from a model. Keys beyond these are the method's own settings."""
 
+    VERSION: ClassVar[int] = 2
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
     kind: Literal["synth"]
     method: str
@@ -225,9 +227,9 @@ class Reward(Training):
 
 
 class RewardSource(Strict):
-    """One reward: a reward-model stage, a verifier or a function. A bare string is `use`."""
+    """One reward: a reward-model stage, a verifier or a function. A bare string is its `kind`."""
 
-    use: Annotated[str, RewardRef.__metadata__[0], FunctionName()]
+    kind: Annotated[str, RewardRef.__metadata__[0], FunctionName()]
     weight: float = 1.0
     on_error: Literal["error", "skip", "zero"] = "error"
     timeout_s: Annotated[float, Field(gt=0)] | None = None
@@ -235,12 +237,13 @@ class RewardSource(Strict):
     @model_validator(mode="before")
     @classmethod
     def _shorthand(cls, value: Any) -> Any:
-        return {"use": value} if isinstance(value, str) else value
+        return {"kind": value} if isinstance(value, str) else value
 
 
 class Grpo(Training):
     """`order: variance` scores `scoring_samples` answers a query by the reward model first."""
 
+    VERSION: ClassVar[int] = 2
     ARTIFACT: ClassVar[str] = "model"
     CONFIG_CLASS: ClassVar[str | None] = "GRPOConfig"
     kind: Literal["grpo"]
@@ -254,6 +257,7 @@ class Grpo(Training):
 class Evaluate(Stage):
     """Every model on held-out prompts (one sample each) and on held-out prose."""
 
+    VERSION: ClassVar[int] = 2
     ARTIFACT: ClassVar[str] = "scores"
     kind: Literal["evaluate"]
     models: Annotated[list[ModelRef], Field(min_length=1)]

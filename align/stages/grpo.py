@@ -24,7 +24,7 @@ class GuardedGRPOTrainer(GuardedTraining, GRPOTrainer):
 
 def run(job: Job) -> Outcome:
     config, model = job.config, job.path(job.config.model)
-    models = [r.use for r in config.rewards if _is_model(job, r)]
+    models = [r.kind for r in config.rewards if _is_model(job, r)]
     check_same_tokens(job, config.model, *models)
     functions = [_reward(job, source) for source in config.rewards]
     args = trainer.arguments(
@@ -61,15 +61,15 @@ def run(job: Job) -> Outcome:
 
 
 def _is_model(job: Job, source: RewardSource) -> bool:
-    return source.use in job.inputs and job.inputs[source.use].kind == "reward_model"
+    return source.kind in job.inputs and job.inputs[source.kind].kind == "reward_model"
 
 
 def _reward(job: Job, source: RewardSource) -> Any:
     """The reward function that a recipe's entry names, guarded against what it may return."""
     if _is_model(job, source):
-        function = rewards.RewardModel(job.path(source.use), name=source.use)
+        function = rewards.RewardModel(job.path(source.kind), name=source.kind)
     else:
-        function = rewards.resolve(source.use, root=job.root)
+        function = rewards.resolve(source.kind, root=job.root)
     name = function.__name__
     return rewards.checked(function, name, on_error=source.on_error, timeout_s=source.timeout_s)
 

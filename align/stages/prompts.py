@@ -46,19 +46,20 @@ def _prompt_row(job: Job, number: int, row: tables.Row) -> tables.Row:
     if config.solution:
         named["solution"] = config.solution
     for field, column in named.items():
-        if not row.get(column):
+        if row.get(column) in (None, "", [], {}):  # 0 and False are answers
             raise StageError(
                 f"{config.source}, row {number}: the column '{column}' is missing or empty"
                 f"{did_you_mean(column, row)}; set `{field}` to the column to use"
             )
     prompt = _conversation(config.source, number, row[config.prompt])
     text = json.dumps(prompt, ensure_ascii=False, sort_keys=True)
+    answer = row[config.answer]  # a list of tests, a table: as JSON, which verifiers read
     rest = {k: v for k, v in row.items() if k not in {*named.values(), "id"}}
     return {
         **rest,
         "id": hashlib.sha256(text.encode()).hexdigest()[:16],
         "prompt": prompt,
-        "answer": str(row[config.answer]),
+        "answer": answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False),
         "solution": row[config.solution] if config.solution else None,
     }
 

@@ -89,7 +89,7 @@ def test_rows_carry_their_prompt_and_where_they_come_from() -> None:
         "model": "fake:1",
         "sampling": {"temperature": 1.0, "max_tokens": 16},
         "seed": 3,
-        "verifier": "verifiers.math.verify",
+        "verifier": "verifiers.math.judging.verify",
         "parent": "id-q",
         "source": "sample",
         "sample": 1,
