@@ -47,7 +47,8 @@ class WorkerPool:
     """At most `size` workers of `module`, started when first needed.
 
     module: has `handle(request: dict) -> dict`, and may have `prepare(**settings)`, called once
-    at the start, and `idle()`, called when a reply is out. recycle_after: a worker is replaced after so many requests.
+    at the start, and `idle()`, called when a reply is out. recycle_after: a worker is replaced
+    after so many requests.
     """
 
     def __init__(

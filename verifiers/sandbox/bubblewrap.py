@@ -30,7 +30,7 @@ ENVIRONMENT = {
 
 BASE_MOUNTS = ("/etc/alternatives", "/etc/ld.so.cache")
 
-_NAMESPACES = [f"--unshare-{name}" for name in ("user", "ipc", "pid", "net", "uts")]
+_NAMESPACES = [f"--unshare-{name}" for name in ("user", "ipc", "pid", "net", "uts", "cgroup-try")]
 
 
 @cache

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from verifiers.sandbox import bubblewrap, cgroups
+from verifiers.sandbox import bare, bubblewrap, cgroups
 from verifiers.sandbox.execution import MIB
 from verifiers.sandbox.inside import landlock, seccomp
 
@@ -128,7 +128,10 @@ def _hint(failure: str) -> str:
 @contextlib.contextmanager
 def _canaries() -> Iterator[tuple[str, int]]:
     """A file that everybody on this machine can read, and a port that everybody can reach."""
-    with tempfile.TemporaryDirectory(prefix="align-canary-") as folder, socket.socket() as port:
+    with (
+        tempfile.TemporaryDirectory(prefix=f"{bare.PREFIX}{os.getpid()}-") as folder,
+        socket.socket() as port,
+    ):
         os.chmod(folder, 0o755)
         path = Path(folder, "canary")
         path.write_text("canary")

@@ -7,6 +7,7 @@ those it keeps, is left over from a job.
 import contextlib
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -57,7 +58,7 @@ class Slot:
     def sweep(self) -> tuple[float, int]:
         """Kill and reap all that a job left: its CPU seconds, and the bytes of its largest process.
 
-        Raises RuntimeError if something will not die.
+        Ends this keeper if something will not die: the next one gets another user and cgroup.
         """
         deadline = time.monotonic() + _PATIENCE_S
         cpu_s, rss_bytes = 0.0, 0
@@ -69,7 +70,7 @@ class Slot:
                 cpu_s += usage.ru_utime + usage.ru_stime
                 rss_bytes = max(rss_bytes, usage.ru_maxrss * 1024)
             if time.monotonic() > deadline:
-                raise RuntimeError(f"processes that will not die: {sorted(children)}")
+                sys.exit(f"processes that will not die: {sorted(children)}")
         if self.group is not None and self.group.pids():
             self.group.kill()
         return cpu_s, rss_bytes

@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from verifiers.sandbox import bubblewrap
-from verifiers.sandbox.inside import confine, process, seccomp
+from verifiers.sandbox.inside import confine, landlock, process, seccomp
 from verifiers.sandbox.slot import Slot
 
 
@@ -169,6 +169,7 @@ def _spawn(shape: Shape, slot: Slot) -> Sandboxed:
             if shape.limits:
                 confine.set_limits(**dict(shape.limits))
             slot.drop_root()
+            landlock.scope()
             # Bubblewrap asks for the same, but the keeper may be killed before it does.
             confine.parent_death_signal(signal.SIGKILL)
 

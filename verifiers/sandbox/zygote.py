@@ -21,7 +21,7 @@ from typing import Any
 
 from verifiers import messages
 from verifiers.sandbox import bare, bubblewrap, cgroups, cold
-from verifiers.sandbox.inside import confine, process
+from verifiers.sandbox.inside import confine, landlock, process
 from verifiers.sandbox.job import rlimits
 from verifiers.sandbox.slot import Slot
 
@@ -270,8 +270,8 @@ class Zygote:
         """In the child that becomes the zygote."""
         if own is not None:
             own.enter()
-        if self._slot.uid is not None:
-            confine.drop_user(self._slot.uid, self._slot.uid)
+        self._slot.drop_root()
+        landlock.scope()
         confine.parent_death_signal(signal.SIGKILL)
 
     def _end(self, pid: int, own: cgroups.Group | None) -> None:

@@ -108,7 +108,8 @@ def program(*, sockets: bool = True) -> bytes:
     """The filter: an array of struct sock_filter, for `install` or for a file bwrap reads.
 
     Refused calls fail with EPERM, and with EAFNOSUPPORT for sockets other than Unix and IP ones;
-    sockets=False leaves Unix sockets only. A call by another architecture's numbers (32-bit
+    sockets=False leaves pairs of Unix sockets only, which lead nowhere: those in the file system may
+    lead to a service of the host's. A call by another architecture's numbers (32-bit
     int 0x80, x32) kills the process with SIGSYS. Raises OSError on a machine type without a table.
     """
     machine = os.uname().machine
@@ -148,8 +149,9 @@ def _checks(sockets: bool) -> dict[str, list[_Instruction]]:
     The low half of an argument is enough: the kernel itself cuts all of these to 32 bits or fewer.
     """
     refuse, unsupported = _ERRNO | errno.EPERM, _ERRNO | errno.EAFNOSUPPORT
-    families = (_AF_UNIX, _AF_INET, _AF_INET6) if sockets else (_AF_UNIX,)
+    families = (_AF_UNIX, _AF_INET, _AF_INET6)
     family = [_argument(0), *_unless_one_of(families, unsupported)]
+    no_family = [(_RETURN, 0, 0, unsupported)]
     devices = [(_AND, 0, 0, _FILE_TYPE), *_if(_EQUAL, _CHARACTER_DEVICE, refuse)]
     devices += _if(_EQUAL, _BLOCK_DEVICE, refuse)
     return {
@@ -162,7 +164,7 @@ def _checks(sockets: bool) -> dict[str, list[_Instruction]]:
         "personality": [_argument(0), *_unless_one_of((0, 0xFFFFFFFF), refuse)],
         # Another process's limits: the kernel asks for no more than the same user.
         "prlimit64": [_argument(0), *_unless(_EQUAL, 0, refuse)],
-        "socket": family,
+        "socket": family if sockets else no_family,
         "socketpair": family,
     }
 
