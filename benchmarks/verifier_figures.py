@@ -55,17 +55,18 @@ def hostile() -> str:
     if me == "root":
         runs["ordinary user", 2] = (2, True)
     runs[me, 1] = (1, False)
-    rows = [["run as", "level", "programs", "as expected", "skipped", "not as expected"]]
+    rows = [["run as", "level", "attacks", "as expected", "skipped", "not as expected"]]
     for (user, level), arguments in runs.items():
         *found, summary = attacks(*arguments)
-        listed = [o for o in found if o["number"] <= 100]
-        skipped = [o for o in listed if o["skipped"]]
-        ran = [o for o in listed if not o["skipped"]]
-        bad = [o for o in ran if not o["ok"]]
+        listed = [o for o in found if o["number"] < 101]  # some have several programs: 91, 91.1
+        numbers = {int(o["number"]) for o in listed}
+        bad = [o for o in listed if not o["ok"]]
+        skipped = {int(o["number"]) for o in listed if o["skipped"]}
         shown = "; ".join(f"{o['number']:g} {o['title']}" for o in bad) or "none"
         if summary["changes"]:
             shown += f"; on the host: {'; '.join(summary['changes'])}"
-        cells = [len(listed), f"**{len(ran) - len(bad)}**", len(skipped)]
+        good = len(numbers - skipped - {int(o["number"]) for o in bad})
+        cells = [len(numbers), f"**{good}**", len(skipped)]
         rows.append([user, str(level), *map(str, cells), shown])
     return table(rows)
 

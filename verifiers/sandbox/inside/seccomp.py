@@ -108,9 +108,9 @@ def program(*, sockets: bool = True) -> bytes:
     """The filter: an array of struct sock_filter, for `install` or for a file bwrap reads.
 
     Refused calls fail with EPERM, and with EAFNOSUPPORT for sockets other than Unix and IP ones;
-    sockets=False leaves pairs of Unix sockets only, which lead nowhere: those in the file system may
-    lead to a service of the host's. A call by another architecture's numbers (32-bit
-    int 0x80, x32) kills the process with SIGSYS. Raises OSError on a machine type without a table.
+    sockets=False leaves pairs of Unix sockets only, which lead nowhere: those in the file system
+    may lead to a service of the host's. A call by another architecture's numbers (32-bit int 0x80,
+    x32) kills the process with SIGSYS. Raises OSError on a machine type without a table.
     """
     machine = os.uname().machine
     if machine not in _MACHINES:
