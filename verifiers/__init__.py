@@ -11,7 +11,7 @@ A verifier is any callable `verify(completion, reference, **columns) -> Verdict`
 from verifiers import choice, code, format, functions, instructions, logic, math, puzzles, tables
 from verifiers.grading import grade, grade_all
 from verifiers.registry import NAMES, get
-from verifiers.sandbox import Execution, Limits, Sandbox, SandboxUnavailable
+from verifiers.sandbox import Execution, Limits, Sandbox, SandboxUnavailable, Test
 from verifiers.verdict import Verdict, VerifierError, concurrent
 
 __align_toolkit__ = True
@@ -22,6 +22,7 @@ __all__ = [
     "Limits",
     "Sandbox",
     "SandboxUnavailable",
+    "Test",
     "Verdict",
     "VerifierError",
     "choice",

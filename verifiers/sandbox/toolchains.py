@@ -53,21 +53,21 @@ class Missing:
     broken: bool = False
 
 
-_known: dict[Language, Toolchain | Missing] = {}
+_known: dict[Language, Toolchain] = {}
 
 
 def installed(language: str | Language) -> Toolchain | Missing:
     """The toolchain of a language, asked for its version once a process.
 
-    One that is absent is looked for again each time. Raises UnknownLanguage.
+    One that is absent or broken is looked for again each time. Raises UnknownLanguage.
     """
     row = get(language) if isinstance(language, str) else language
-    if row not in _known:
-        found = _inspect(row)
-        if isinstance(found, Missing) and not found.broken:
-            return found
+    if row in _known:
+        return _known[row]
+    found = _inspect(row)
+    if isinstance(found, Toolchain):
         _known[row] = found
-    return _known[row]
+    return found
 
 
 def survey() -> list[Toolchain | Missing]:

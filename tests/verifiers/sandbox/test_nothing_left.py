@@ -154,7 +154,8 @@ class Killer(threading.Thread):
                 pid for pid in inside if KEEPER in known[pid][2] and known[pid][0] == os.getpid()
             }
             self.seen |= leaders
-            victims = leaders if self.random.random() < 0.1 else inside - leaders
+            every_sixth = self.killed.total() % 6 == 5
+            victims = leaders if every_sixth else inside - leaders
             if victims:
                 victim = self.random.choice(sorted(victims))
                 with contextlib.suppress(ProcessLookupError):
