@@ -11,7 +11,14 @@ def text_of(completion: str | Sequence[Mapping[str, Any]]) -> str:
     """The assistant's words: TRL's completions are strings, or conversations without the prompt."""
     if isinstance(completion, str):
         return completion
-    return "".join(m["content"] or "" for m in completion if m["role"] == "assistant")
+    return "".join(_words(m.get("content")) for m in completion if m["role"] == "assistant")
+
+
+def _words(content: str | Sequence[Mapping[str, Any]] | None) -> str:
+    """A message that calls tools may have none, one with images has parts."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "".join(part.get("text") or "" for part in content)
 
 
 def row_of(columns: Mapping[str, Any], row: int, num_rows: int) -> dict[str, Any]:

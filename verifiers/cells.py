@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from verifiers.normal import normalised
+from verifiers.normal import normalised, untypeset
 
 TOLERANCE = Decimal("1e-6")
 """Relative, for numbers with decimals; whole numbers are often identifiers and have none."""
@@ -50,7 +50,7 @@ class Cell:
 
 def read_cell(value: Any) -> Cell:
     """A cell from what a table holds; None is an empty cell."""
-    shown = " ".join(("" if value is None else str(value)).split()).strip("*_` ")
+    shown = " ".join(untypeset("" if value is None else str(value)).split()).strip("*_` ")
     text = normalised(shown)
     if len(shown) > CELL_CHARS:
         return Cell(text)

@@ -9,10 +9,11 @@ letter. A letter in running text is no answer: `A dog` is not A. An answer may b
 import json
 import re
 import string
+import unicodedata
 from typing import Any
 
 from verifiers.extract import TAIL_CHARS, final_answers
-from verifiers.normal import last_line, normalised
+from verifiers.normal import last_line, normalised, untypeset
 from verifiers.verdict import Verdict
 
 LETTERS = string.ascii_uppercase[:10]
@@ -21,18 +22,24 @@ LETTERS = string.ascii_uppercase[:10]
 Options = dict[str, str]
 """Label to text, in order; the text is "" where it is unknown."""
 
-_LATEX = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox)\s?\{([^{}]*)\}")
-_LATEX_SPACE = re.compile(r"\\(?:[ ,;:!]|q?quad\b)|~")
 _AND = re.compile(r"[,;&+]\s*and\b|[,;&+]|\band\b", re.IGNORECASE)
 _PREFIX = re.compile(r"(?:option|choice|letter|answer)s?\b[\s:]*", re.IGNORECASE)
 _AROUND = " ()[]{}.:*_$`"
+_AROUND_LETTER = _AROUND + "<>'\"\u2018\u2019\u201c\u201d"
 # `B. Paris`, `B (Paris)`, `B because`, but not `A dog`, `A-frame` or `E.g.`
 _SET_OFF = re.compile(
     r"""[.,:;](?=\s|$)|\s*[(\[]|\s+[-\u2013\u2014]\s
     |\s+(?:because|since|is\ (?:the\ )?(?:correct|right|best))\b""",
     re.IGNORECASE | re.VERBOSE,
 )
-_HEDGED = re.compile(r"\W*(?:or|and|but|maybe|perhaps)\b|\s*/", re.IGNORECASE)
+_HEDGED = re.compile(
+    r"""\W*(?:or|and|but|maybe|perhaps|either|alternatively|otherwise|(?:is|was)\s(?:not|wrong
+    |incorrect|false)|isn't|cannot|wrong|incorrect)\b|\s*/""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_JOINED = re.compile(r"(?:(?:or|and|also|maybe|perhaps) |/ ?)*")
+# Of `Paris (B)` and `Paris (option B)`.
+_LABEL_LAST = re.compile(r"[(\[](?:option\s)?(\w{1,3})[)\]]$", re.IGNORECASE)
 
 
 class _ContradictionError(Exception):
@@ -62,7 +69,7 @@ def verify(
     answer = ", ".join(final_answers(completion))
     if not answer:
         answer = last_line(completion)
-        if answer.strip(_AROUND) not in options:
+        if answer.strip(_AROUND_LETTER) not in options:
             return Verdict(False, 0.0, "no_answer")
     try:
         chosen = _chosen(answer, options)
@@ -81,7 +88,7 @@ def _options(choices: Any) -> Options | None:
     if isinstance(choices, str):
         try:
             choices = json.loads(choices)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
     if isinstance(choices, dict):
         texts, labels = choices.get("text"), choices.get("label")
@@ -112,7 +119,10 @@ def _expected(reference: Any, options: Options) -> set[str] | None:
 
 def _chosen(answer: str, options: Options) -> set[str] | None:
     """The labels that an answer names, or None if it names none. Raises _ContradictionError."""
-    answer = _LATEX_SPACE.sub(" ", _LATEX.sub(r"\1", answer)).strip()
+    answer = untypeset(unicodedata.normalize("NFKC", answer)).strip()
+    several = _bare_labels(answer, options)
+    if several:
+        return several
     label = _label(answer, options)
     if label:
         return {label}
@@ -123,16 +133,28 @@ def _chosen(answer: str, options: Options) -> set[str] | None:
     return set(labels) if labels and None not in labels else None  # type: ignore[arg-type]
 
 
+def _bare_labels(answer: str, options: Options) -> set[str]:
+    """The labels in `b, a`, which is not B and then a word; empty if there is anything else."""
+    parts = {part.strip(_AROUND_LETTER).casefold() for part in _AND.split(answer) if part.strip()}
+    named = {label for label in options if label.casefold() in parts}
+    is_text = normalised(answer) in map(normalised, options.values())
+    return named if len(named) == len(parts) > 1 and not is_text else set()
+
+
 def _label(answer: str, options: Options) -> str | None:
     """The label of the one option that is given by its label, its text, or both."""
     answer = _PREFIX.sub("", answer.strip(" *_`"), count=1)
-    bare, text = answer.strip(_AROUND).casefold(), normalised(answer)
+    bare, text = answer.strip(_AROUND_LETTER).casefold(), normalised(answer)
     for label in options:
         if bare == label.casefold():
             return label
     for label, option in options.items():
         if text and text == normalised(option):
             return label
+    found = _LABEL_LAST.search(answer)
+    said = normalised(answer[: found.start()]) if found else ""
+    if found and said and said == normalised(options.get(found[1], "")):
+        return found[1]
     for label in options:
         found = re.match(rf"[(\[*_]*{re.escape(label)}(?![\w'])[)\]*_]*", answer, re.IGNORECASE)
         if found:
@@ -150,11 +172,15 @@ def _agrees(label: str, written: str, rest: str, options: Options) -> bool:
     # Neither an article nor a pronoun is another option.
     if others and re.search(rf"(?<![\w'])(?![AI] [a-z])(?:{others})(?![\w'])", rest):
         return False
+    if others and re.search(rf"\((?:{others})\)|^\W*(?:{others})\W*$", rest, re.IGNORECASE):
+        return False
     named = [other for other, text in texts.items() if text.strip() and said.startswith(text)]
     if named:
         meant = max(named, key=lambda other: (len(texts[other]), other == label))
         if meant != label:
             raise _ContradictionError(f"{label} with the text of {meant}: {rest[:80]!r}")
-        return True
+        after = said[len(texts[label]) :]
+        after = after[_JOINED.match(after).end() :]  # type: ignore[union-attr]
+        return not any(after.startswith(text) for text in texts.values() if text.strip())
     is_set_off = (written[0] in "([" and rest[:1].isspace()) or _SET_OFF.match(rest)
     return bool(is_set_off and not _HEDGED.match(rest))

@@ -7,6 +7,9 @@ Looked for, and the one that starts last wins:
 - `answer is ...`, `answer to ... is ...`, `answer: ...`, `answer = ...` or `correct option is ...`,
   to the end of the sentence, line or displayed formula; a line `Answer` and the line after it.
 
+`<answer>...</answer>` narrows it down: only what is in the last pair is read, and without a mark in
+there all of it is the answer.
+
 Without any of them a completion of one short line is its own answer. The last number of a longer
 text is deliberately not taken: it would credit reasoning that never came to a conclusion. What
 stands before the last `</think>` is not read, and a thought without an end has no answer.
@@ -27,16 +30,18 @@ _WORD = re.compile(r"(?<![a-zA-Z\\])[a-zA-Z]{2,}")
 _HASHES = re.compile(r"^[ \t]{0,3}####(?!#)[ \t]*(?P<answer>[^\n]*)$", re.MULTILINE)
 _PHRASE = re.compile(
     r"""^[#*_\ ]{0,8}(?:final\ )?answer[*_\ ]{0,4}\n\s{0,4}
-    |\b(?:answer|(?:correct|right)\ (?:option|choice))(?:\ (?:to|of|for)\ [^.\n:=]{1,80}?)?
-    [*_]{0,2}(?:\s(?:is|are|must\ be|would\ be)\b|\s?[:=]|(?=\s?(?:\$|\\[(\[])))
-    [*_:\s]{0,6}""",
+    |\b(?:answers?(?:\ choice)?|(?:correct|right)\ (?:option|choice))
+    (?:\ (?:to|of|for)\ [^.\n:=]{1,80}?)?
+    [*_]{0,2}(?:\s(?:is|are|equals|(?:must|should|would)\ be)\b|\s?[:=\uff1a]|(?=\s?(?:\$|\\[(\[])))
+    [*_:\s]{0,6}(?-i:(?:therefore|thus|hence|then|indeed|simply|clearly),?\s{1,2})?""",
     re.IGNORECASE | re.VERBOSE | re.MULTILINE,
 )
 _DISPLAYS = (("$$", "$$"), (r"\[", r"\]"))
 _DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
 # "The number of apples is 5": the subject is no part of the answer.
 _SUBJECT = re.compile(r"[A-Za-z].{0,200}\s(?:is|are|equals)\s(?=[-+(\\$0-9])")
-_STATEMENT_END = re.compile(r"[.!?](?=\s|$)|,?\s(?:because|since|which|where)\b")
+_STATEMENT_END = re.compile(r"[.!?](?=\s|$)|,?\s\(?(?:because|since|which|where)\b")
+_BULLETED = re.compile(r"(?:[ ]{0,3}(?:[-\u2022]|[0-9]{1,2}[.)])\s[^\n]{1,400}(?:\n|$)){2,}")
 
 
 def final_answer(text: str) -> str | None:
@@ -50,13 +55,13 @@ def final_answers(text: str) -> list[str]:
 
     The last one is the final answer. Empty if there is none.
     """
-    tail = _conclusion(text)
+    tail, is_tagged = _untagged(_conclusion(text))
     boxes = _boxes(tail) if "box" in tail else []
     others = _other_marks(tail)
     marked = [(start, answer) for start, _, answer in boxes] + others
     kept = [mark for mark in marked if _trim(mark[1])]
     if not marked:
-        return _bare_answer(tail)
+        return [_trim(tail)] if is_tagged else _bare_answer(tail)
     if not kept:
         return []
     start, answer = max(kept)
@@ -72,6 +77,14 @@ def _conclusion(text: str) -> str:
         return ""
     start = max(len(text) - TAIL_CHARS, closed + len("</think>") if closed >= 0 else 0)
     return text[start:]
+
+
+def _untagged(tail: str) -> tuple[str, bool]:
+    """What is in the last `<answer>...</answer>`, or all of it if there is none or a blank one."""
+    end = tail.rfind("</answer>")
+    start = tail.rfind("<answer>", 0, end) if end >= 0 else -1
+    content = tail[start + len("<answer>") : end]
+    return (content, True) if start >= 0 and content.strip() else (tail, False)
 
 
 def _bare_answer(tail: str) -> list[str]:
@@ -98,11 +111,13 @@ def _other_marks(tail: str) -> list[tuple[int, str]]:
 
 
 def _statement(text: str, start: int) -> str:
-    """From `start` to the end of the displayed formula, the sentence or the line."""
+    """From `start` to the end of the displayed formula, bulleted list, sentence or line."""
     for left, right in _DISPLAYS:
         end = text.find(right, start + len(left)) if text.startswith(left, start) else -1
         if end >= 0:
             return text[start : end + len(right)]
+    if bulleted := _BULLETED.match(text, start):
+        return bulleted[0]
     line = text[start:].split("\n", 1)[0]
     sentence = _STATEMENT_END.split(line, maxsplit=1)[0]
     found = _SUBJECT.match(sentence)

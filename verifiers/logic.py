@@ -13,7 +13,7 @@ import unicodedata
 from typing import Any
 
 from verifiers.extract import final_answer
-from verifiers.normal import QUOTES, last_line, normalised
+from verifiers.normal import QUOTES, last_line, normalised, untypeset
 from verifiers.strict_json import array_or_object
 from verifiers.verdict import Verdict
 
@@ -30,8 +30,9 @@ _TRUTHS = {
 _VALUES = {word: value for value, words in _TRUTHS.items() for word in words}
 _ANY = "|".join(sorted(_VALUES, key=len, reverse=True)).replace(" ", r"\s")
 _TRUTH = re.compile(
-    rf"""(?:(?:it|this|that|(?:the\s|this\s|that\s)?(?:statement|claim|conclusion|hypothesis
-    |proposition|sentence|answer))\sis\s)?
+    rf"""(?:(?:therefore|thus|hence|so|based\son\s[^,]{{1,80}}),?\s)?
+    (?:(?:it|this|that|(?P<subject>(?:the\s|this\s|that\s)?(?:truth\svalue\sof\s(?:the\s|this\s)?)?
+    (?:statement|claim|conclusion|hypothesis|proposition|sentence|answer)))\sis\s|it\s(?=can))?
     (?P<word>{_ANY})
     (?:$|(?:[.,;:!]|\s[-(\u2013\u2014])(?P<reason>.*)|\s(?:because|since|as)\b)""",
     re.VERBOSE | re.DOTALL,
@@ -58,9 +59,9 @@ def verify(
 
     reference: a string, a number, a bool, a list (an order; never a list of alternatives) or a
     dict, the last two as JSON if you like. aliases: other references that are as good (a list, or
-    JSON of one). Without a mark, a last line that holds nothing but a truth value is an answer to a
-    question of truth. Reasons: `equal`, `not_equal`, `no_answer`; `unparsable_reference` with
-    correct None.
+    JSON of one). Without a mark, a last line that holds nothing but a truth value, or `the
+    statement is` and one, is an answer to a question of truth. Reasons: `equal`, `not_equal`,
+    `no_answer`; `unparsable_reference` with correct None.
     """
     others = array_or_object(aliases) if isinstance(aliases, str) else aliases or []
     references = [_read(one) for one in (reference, *others)] if isinstance(others, list) else None
@@ -69,10 +70,10 @@ def verify(
         return Verdict(None, 0.0, "unparsable_reference", what)
     answer = final_answer(completion)
     if answer is None:
-        line = last_line(completion)
-        if normalised(line) not in _VALUES:
+        answer = last_line(completion)
+        if not _concludes(answer):
             return Verdict(False, 0.0, "no_answer")
-        answer = line
+    answer = untypeset(answer)
     if any(_equal(answer, expected) for expected in references):
         return Verdict(True, 1.0, "equal")
     return Verdict(False, 0.0, "not_equal", f"{answer[:80]!r} is not {reference!r:.80}")
@@ -83,6 +84,7 @@ def _read(reference: Any) -> Reading | None:
         loaded = array_or_object(reference)
         if loaded is not None:
             return _read(loaded)
+        reference = untypeset(reference)
         text = normalised(reference)
         if text in _VALUES:
             return "truth", _VALUES[text]
@@ -90,7 +92,8 @@ def _read(reference: Any) -> Reading | None:
     if isinstance(reference, bool):
         return "truth", str(reference).lower()
     if isinstance(reference, int | float):
-        return _read(str(reference)) if math.isfinite(reference) else None
+        is_finite = isinstance(reference, int) or math.isfinite(reference)
+        return _read(str(reference)) if is_finite else None
     if isinstance(reference, dict):
         mapping = _mapping(list(reference.items()))
         return ("mapping", mapping) if mapping else None
@@ -114,13 +117,23 @@ def _equal(answer: str, expected: Reading) -> bool:
 
 def _truth(answer: str) -> str | None:
     """The truth value that starts an answer, if what follows is set off and names no other."""
-    plain = QUOTES.sub("", unicodedata.normalize("NFKC", answer)).casefold()
-    found = _TRUTH.match(" ".join(plain.split()).lstrip("*_ ").replace("*", ""))
+    found = _TRUTH.match(_plain(answer))
     if found is None:
         return None
     value = _VALUES[found["word"]]
     other = _OTHER.match(found["reason"] or "")
     return None if other and _VALUES[other["word"]] != value else value
+
+
+def _plain(answer: str) -> str:
+    plain = QUOTES.sub("", unicodedata.normalize("NFKC", answer)).casefold()
+    return " ".join(plain.split()).lstrip("*_ ").replace("*", "")
+
+
+def _concludes(line: str) -> bool:
+    """Whether a last line is a truth value, alone or as `Therefore, the statement is true`."""
+    found = _TRUTH.match(_plain(line))
+    return normalised(line) in _VALUES or bool(found and found["subject"])
 
 
 def _pairs(answer: str) -> dict[str, str] | None:
@@ -150,6 +163,8 @@ def _lists(answer: str) -> list[list[str]]:
     loaded = array_or_object(answer)
     if isinstance(loaded, list):
         return [[normalised(str(item)) for item in loaded]]
+    if answer[:1] + answer[-1:] in ("[]", "()"):
+        answer = answer[1:-1]
     return [[normalised(item) for item in _items(answer, split)] for split in (_ITEM, _RANK)]
 
 

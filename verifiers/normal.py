@@ -5,6 +5,9 @@ import unicodedata
 
 from verifiers.extract import TAIL_CHARS
 
+_FONT = re.compile(r"\\(?:text(?:bf|it|rm|sf)?|math(?:rm|bf|it|sf)|mbox)\s?\{([^{}]*)\}")
+_GAP = re.compile(r"\\(?:[ ,;:!]|q?quad\b)|(?<=\S)~(?=\S)")
+_ESCAPED = re.compile(r"\\([%$&#_])")
 _SPACES = re.compile(r"\s+")
 QUOTES = re.compile(r"[\"'`\u2018-\u201f\u00ab\u00bb]")
 # Before a word of two letters or more, so that the A of `A, B` and of `A > B` stays.
@@ -26,6 +29,13 @@ def normalised(text: str) -> str:
     text = _ARTICLE.sub("", QUOTES.sub("", text))
     text = _STOP.sub("", _PUNCTUATION.sub(" ", _HYPHEN.sub(" ", text))).translate(_MINUS)
     return " ".join(text.split())
+
+
+def untypeset(text: str) -> str:
+    r"""Words as they are before LaTeX: `\text{Paris}` is `Paris`, and `50\%` is `50%`."""
+    if "\\" not in text:
+        return text
+    return _ESCAPED.sub(r"\1", _GAP.sub(" ", _FONT.sub(r"\1", text))).strip()
 
 
 def after_thought(text: str, num_chars: int) -> str:

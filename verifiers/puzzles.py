@@ -143,6 +143,6 @@ def _item(entry: str | dict[str, Any]) -> dict[str, Any] | None:
     if isinstance(entry, str):
         try:
             entry = json.loads(entry)
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             return None
     return entry if isinstance(entry, dict) and entry.get("answer") else None

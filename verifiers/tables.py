@@ -20,7 +20,7 @@ from typing import Any
 
 from verifiers.cells import Cell, cells_equal, read_cell
 from verifiers.extract import final_answer
-from verifiers.normal import after_thought
+from verifiers.normal import after_thought, untypeset
 from verifiers.strict_json import array_or_object
 from verifiers.verdict import Verdict, VerifierError
 
@@ -75,7 +75,10 @@ def verify(
     if isinstance(expected, Cell):
         return _verdict(int(same(read_cell(answer), expected)), 1)
     return max(
-        (_verdict(*_list_matches(cells, expected, same, in_order)) for cells in _lists(answer)),
+        (
+            _verdict(*_list_matches(cells, expected, same, in_order))
+            for cells in _lists(untypeset(answer))
+        ),
         key=lambda verdict: verdict.score,
     )
 

@@ -29,6 +29,15 @@ def test_a_verifier_scores_conversations_and_strings_and_counts_the_undecided() 
     }
 
 
+def test_messages_without_words_or_of_several_parts_are_read():
+    calls = [{"role": "assistant", "tool_calls": [{}]}, {"role": "tool", "content": "#### 4"}]
+    parts = [
+        {"role": "assistant", "content": [{"type": "text", "text": "#### 3"}, {"type": "image"}]}
+    ]
+    answers = {"answer": ["3", "3"]}
+    assert from_verifier("math")([calls + conversation("#### 3"), parts], **answers) == [1.0, 1.0]
+
+
 def test_a_verifier_gets_its_own_row_and_nothing_of_the_trainer() -> None:
     seen = []
 

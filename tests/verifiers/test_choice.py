@@ -39,6 +39,16 @@ FORMS = [
     "It is not A.\n\n(B)",
     "The answer is A. No, wait: the answer is B.",
     "<think>Is it (A)?</think>\nThe answer is B",
+    "<think>Is it (A)?</think>\n<answer>B</answer>",
+    "Let us see.\nIt is not A.\n<answer>B. Paris</answer>",
+    "The answer is 'B'.",
+    'Answer: "Paris"',
+    "Answer: <B>",
+    "The answer is Paris (B).",
+    "The answer is **Paris (option B)**.",
+    "The correct answer choice is (B).",
+    "The answer is therefore B.",
+    "Answer: \uff22",
 ]
 
 
@@ -72,6 +82,13 @@ def test_no_form_of_one_option_is_taken_for_another(completion: str) -> None:
         ("Answer: A, B, C or D", "unreadable_answer"),
         ("A, because B is wrong", "unreadable_answer"),
         ("The answer is not A", "unreadable_answer"),
+        ("(A) is wrong", "unreadable_answer"),
+        ("(B) cannot be", "unreadable_answer"),
+        ("A, alternatively Paris", "unreadable_answer"),
+        ("(B) Paris or Rome", "unreadable_answer"),
+        ("(b) (a)", "unreadable_answer"),
+        ("B: c", "unreadable_answer"),
+        ("Paris (A)", "unreadable_answer"),
         ("A. Paris", "contradictory_answer"),
         ("The answer is (A) Paris and Rome", "contradictory_answer"),
         ("<think>So it is\n(A)", "no_answer"),
@@ -87,14 +104,23 @@ def test_text_that_settles_on_nothing_is_wrong(completion: str, reason: str) -> 
 
 @pytest.mark.parametrize(
     "completion",
-    ["A, C", "C and A", "(A), (C)", "AC", "A; C", "A & C", "Options A and C", "Rome and Oslo",
-     "A) Rome, C) Oslo", "\\boxed{A, C}", "\\boxed{A} and \\boxed{C}", "A, and C"],
+    ["A, C", "C and A", "c, a", "(A), (C)", "AC", "A; C", "A & C", "Options A and C",
+     "Rome and Oslo", "A) Rome, C) Oslo", "\\boxed{A, C}", "\\boxed{A} and \\boxed{C}", "A, and C"],
 )  # fmt: skip
 def test_several_options_are_compared_as_sets(completion: str) -> None:
     for reference in ("A, C", "C and A", ["C", "A"], [0, 2], ["Rome", "C"], "AC"):
         assert choice.verify(f"The answer is {completion}", reference, choices=CITIES).correct
     for reference in ("A", "C", ["A", "B"], ["A", "B", "C"]):
         assert not choice.verify(f"The answer is {completion}", reference, choices=CITIES).correct
+
+
+def test_an_option_may_name_other_options() -> None:
+    both = ["Rome", "Paris", "Oslo", "A and B"]
+    for answer in ("D", "A and B", "D. A and B"):
+        verdicts = [
+            choice.verify(f"#### {answer}", letter, choices=both).correct for letter in "ABD"
+        ]
+        assert verdicts == [False, False, True]
 
 
 def test_without_choices_the_letters_are_a_to_j() -> None:
@@ -120,8 +146,8 @@ def test_a_text_that_is_a_letter_is_read_as_the_letter() -> None:
 @pytest.mark.parametrize(
     ("reference", "choices"),
     [("", None), ("no such", CITIES), (4, CITIES), (-1, CITIES), (True, CITIES), (None, CITIES),
-     ([], CITIES), (["A", "x"], CITIES), ("B", []), ("B", "not json"), ("B", 3), 
-     ("A. Paris", CITIES),     (1.0, CITIES), ("B" * 50_000, CITIES)],
+     ([], CITIES), (["A", "x"], CITIES), ("B", []), ("B", "not json"), ("B", "[" * 100_000),
+     ("B", 3), ("A. Paris", CITIES), (1.0, CITIES), ("B" * 50_000, CITIES)],
 )  # fmt: skip
 def test_an_unreadable_reference_is_undecided(reference: object, choices: object) -> None:
     verdict = choice.verify("B", reference, choices=choices)
@@ -133,7 +159,8 @@ def test_an_unreadable_reference_is_undecided(reference: object, choices: object
     ["\x00" * 1000, "\ud800", "A B C D " * 250_000, "A" * 2_000_000, "A, " * 700_000,
      "(" * 10**8, "#### " + "A, " * 6000, "#### " + " " * 19_000 + "x",
      "answer is A " * 200_000, "\\boxed{" * 300_000, "\\text{" * 4000, "#### A" + " and" * 4000,
-     "Answer: A" + "\ufdfa" * 19_000],
+     "Answer: A" + "\ufdfa" * 19_000, "#### x" + " " * 19_000 + "(",
+     "#### A Rome " + "and " * 4500],
     ids=lambda text: f"{text[:8]!r}*{len(text)}",
 )  # fmt: skip
 def test_hostile_text_is_not_right_and_costs_little(hostile: str) -> None:

@@ -37,6 +37,11 @@ def test_a_program_that_passes_its_asserts_is_right():
         assert outcome(verdict) == (True, 1.0, "accepted"), verdict
 
 
+def test_a_column_of_none_is_as_good_as_no_column():
+    nothing = dict.fromkeys(("language", "entry_point", "test", "prompt", "setup", "limits"))
+    assert code.verify(fenced(RIGHT), ASSERTS, **nothing).correct
+
+
 def test_score_is_the_share_of_tests_that_pass():
     verdict = code.verify(fenced("def double(x):\n    return 2 * x if x == 2 else 0"), ASSERTS)
     assert outcome(verdict) == (False, 1 / 3, "wrong_answer")

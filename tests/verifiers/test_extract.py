@@ -34,6 +34,20 @@ from verifiers.extract import TAIL_CHARS, final_answer, final_answers
         ("#### ['12', '34']", "['12', '34']"),
         ("<think>\\boxed{3}? No.</think>\n\\boxed{4}", "4"),
         ("the prompt opened the thought: \\boxed{3}</think>4", "4"),
+        ("work\nand more\n<answer>5</answer>", "5"),
+        ("<think>6</think>\n\n<answer>\n5\n</answer>\n", "5"),
+        ("<answer>3</answer> No:\n<answer>The answer is \\boxed{5}.</answer> I hope", "5"),
+        ("<answer>\n- Ann\n- Bo\n</answer>", "- Ann\n- Bo"),
+        ("In <answer> </answer> tags:\n#### 5", "5"),
+        ("The answer is therefore $5$.", "5"),
+        ("The answer should be 5.", "5"),
+        ("Answer: Just Dance", "Just Dance"),
+        ("The answer is Then Came You.", "Then Came You"),
+        ("The answer is 5 (since 2 + 3 = 5).", "5"),
+        ("The correct answer choice is B.", "B"),
+        ("Answer\uff1a5", "5"),
+        ("Answer:\n1. Ann\n2. Bo\n\nas was shown", "1. Ann\n2. Bo"),
+        ("Answer: 1. That is all.", "1"),
     ],
 )
 def test_final_answer_is_the_last_marked_one(text: str, answer: str) -> None:
@@ -55,6 +69,10 @@ def test_final_answer_is_the_last_marked_one(text: str, answer: str) -> None:
         "<think>a</think><think>\\boxed{3}",
         "\\boxed{3}</think>",
         "\\boxed{3}" + " " * TAIL_CHARS,
+        "a\nb\n<answer></answer>",
+        "a\nb\n<answer>5",
+        "a\nb\n</answer>5<answer>",
+        "<think>a\n<answer>5</answer>",
     ],
 )
 def test_text_without_a_committed_answer_has_none(text: str) -> None:
@@ -90,6 +108,10 @@ def test_boxes_side_by_side_are_one_answer_of_several_members(
         "\n####" * 5_000,
         "The answer is a" + " is" * 7_000,
         "<think>" * 10_000_000,
+        "<answer>" * 10_000_000,
+        "</answer>" * 10_000_000,
+        "answer is therefore " * 1_000,
+        "Answer:\n" + "- a\n" * 4_900,
     ],
     ids=lambda text: f"{text[:8]!r}*{len(text)}",
 )

@@ -79,6 +79,10 @@ def test_the_function_may_have_another_name():
     assert functions.verify("b", source, function="judge").correct is False
 
 
+def test_a_column_of_none_is_as_good_as_no_column():
+    assert functions.verify("It is.", ENDS_WITH_STOP, function=None).correct
+
+
 def test_a_function_keeps_nothing_from_one_response_to_the_next():
     counting = (
         "import os\n"

@@ -299,6 +299,14 @@ def test_an_unknown_mode_is_an_error() -> None:
         instructions.check("a", COMMA, mode="lose")
 
 
+def test_a_mode_of_none_is_strict_for_tables_of_several_tasks_have_it() -> None:
+    constraint = [{"id": "punctuation:no_comma"}]
+    for text in ("a", "a, b", "a, b\nc"):
+        verdict = instructions.verify(text, constraint, mode=None)
+        assert verdict == instructions.verify(text, constraint, mode="strict")
+    assert instructions.verify("a", "[" * 100_000).reason == "unparsable_reference"
+
+
 def test_zero_is_a_number_and_not_a_missing_one() -> None:
     none = {"keyword": "x", "frequency": 0, "relation": "less than"}
     assert follows("keywords:frequency", none, "anything") is False

@@ -24,12 +24,17 @@ from verifiers import logic
         ("It can\u2019t be determined from the premises", "no"),
         ("can't be determined.", "Unknown"),
         ("Uncertain (not enough information)", "Undetermined"),
+        ("$\\text{True}$", True),
+        ("\\textbf{False}", False),
+        ("It cannot be determined.", "Unknown"),
+        ("Therefore, the conclusion is **False**.", False),
+        ("The truth value of the conclusion is uncertain", "Unknown"),
     ],
 )
 def test_truth_values_are_read_in_three_ways(answer: str, value: object) -> None:
     completion = f"Let us see. Nothing is true.\nAnswer: {answer}"
     verdicts = [logic.verify(completion, ref).correct for ref in ("yes", "False", "Uncertain")]
-    if answer.startswith("It can"):  # words that run on are not set off
+    if answer.endswith("from the premises"):  # words that run on are not set off
         assert verdicts == [False] * 3
         return
     wanted = {True: 0, False: 1}.get(value, 2)
@@ -52,6 +57,14 @@ def test_text_without_a_truth_value_is_none_of_them(completion: str) -> None:
 def test_a_last_line_with_nothing_but_a_truth_value_is_an_answer() -> None:
     assert logic.verify("All men die.\nSocrates is a man.\n\n**True**", True).correct
     assert logic.verify("All men die.\n\nSocrates", "Socrates").reason == "no_answer"
+    for line in (
+        "Therefore, the statement is **True**.",
+        "Based on the premises, the claim is true",
+    ):
+        assert logic.verify(f"All men die.\nSocrates is a man.\n\n{line}", True).correct
+        assert logic.verify(f"All men die.\n\n{line}", False).correct is False
+    for line in ("The statement is true or false", "The statement is not known", "It is true"):
+        assert logic.verify(f"All men die.\n\n{line}", True).reason == "no_answer"
 
 
 @pytest.mark.parametrize(
@@ -72,9 +85,14 @@ def test_a_last_line_with_nothing_but_a_truth_value_is_an_answer() -> None:
         ("Ann \u2192 Bo \u2192 Cy", '["Ann", "Bo", "Cy"]'),
         ('["ann", "bo", "cy"]', ["Ann", "Bo", "Cy"]),
         ("A, B", ["A", "B"]),
+        ("[A, B]", ["A", "B"]),
+        ("('A', 'B')", ["A", "B"]),
+        ("\\text{Bob}", "Bob"),
+        ("Bob", "\\text{Bob}"),
         ("p \u2227 \u00acq", "P \u2227 \u00acQ"),
         ("-5", "-5"),
         ("3", 3),
+        ("1" + "0" * 400, 10**400),
     ],
 )
 def test_answers_that_say_the_same_are_equal(answer: str, reference: object) -> None:
@@ -115,6 +133,13 @@ def test_answers_that_say_something_else_are_not(answer: str, reference: object)
 def test_lists_in_a_box_may_have_lines_and_numbers() -> None:
     assert logic.verify("\\boxed{1. Ann\n2. Bo\n3. Cy}", ["Ann", "Bo", "Cy"]).correct
     assert logic.verify("\\boxed{- Ann: red\n- Bo: blue}", {"Bo": "blue", "Ann": "red"}).correct
+
+
+def test_lists_under_the_word_answer_may_have_lines_and_numbers() -> None:
+    assert logic.verify("So:\n\n**Answer:**\n1. Ann\n2. Bo\n\nDone.", ["Ann", "Bo"]).correct
+    answer = "Answer:\n- Ann: red\n- Bo: blue"
+    assert logic.verify(answer, {"Bo": "blue", "Ann": "red"}).correct
+    assert logic.verify(f"{answer}\n- Cy: red", {"Bo": "blue", "Ann": "red"}).correct is False
 
 
 def test_aliases_are_as_good_as_the_reference() -> None:

@@ -28,6 +28,10 @@ from verifiers.workers import WorkerFailure
         ("1/2", "0.5"),
         ("\\frac{3}{4}", ".75"),
         ("72 apples", "72"),
+        ("$10 per day", "10"),
+        ("\\$5 each", "5"),
+        ("12 \\text{ sq. units}", "12"),
+        ("\uff17\uff12", "72"),
         ("5 square feet", "5"),
         ("60 km/h", "60"),
         ("3 miles", "3.0 mile"),
@@ -84,6 +88,15 @@ def test_equal_answers_are_right(answer: str, reference: str) -> None:
         ("5 or six", "5"),
         ("5 or 6", "5"),
         ("5 million", "5"),
+        ("5 millions", "5"),
+        ("5 hundredths", "5"),
+        ("5 six", "5"),
+        ("5 maybe", "5"),
+        ("5 squared", "5"),
+        ("$5 million", "5"),
+        ("$5 or six", "5"),
+        ("(A) 5 (B) 6", "A"),
+        ("A. B. C. D.", "A"),
         ("5 km", "5 miles"),
         ("50%", "0.5"),
         ("1,5", "15"),
@@ -126,6 +139,7 @@ def test_unreadable_reference_is_undecided_and_never_wrong(reference: object) ->
 
 def test_a_numeric_reference_column_is_read() -> None:
     assert math.verify("#### 72", 72).correct and math.verify("#### 72.0", 72.0).correct
+    assert math.verify("#### 1" + "0" * 400, 10**400).correct  # no float is as large
 
 
 @pytest.mark.parametrize(

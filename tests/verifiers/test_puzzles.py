@@ -192,7 +192,15 @@ def test_a_scorer_that_raises_or_leaves_the_scale_is_undecided(monkeypatch) -> N
 
 
 def test_bad_columns() -> None:
-    for entry in ("{not json", "[1]", "{}", '{"answer": null}', '{"answer": ""}', "[" * 100_000):
+    for entry in (
+        "{not json",
+        "[1]",
+        "{}",
+        '{"answer": null}',
+        '{"answer": ""}',
+        "[" * 100_000,
+        "1" * 5000,
+    ):
         verdict = puzzles.verify("#### 1", "", task="gcd", entry=entry)
         assert (verdict.correct, verdict.reason) == (None, "unparsable_reference")
     with pytest.raises(ValueError, match="needs the column 'entry'"):

@@ -113,6 +113,9 @@ def test_the_last_table_counts() -> None:
         ("Sept 3, 2020", "3 September 2020"),
         ("2020-03-03", "3 Mar. 2020"),
         ("03/04/2020", "03/04/2020"),
+        ("\\text{New York}", "New York"),
+        ("12.5\\%", "12.5%"),
+        ("\\$5", "$5"),
         ("True", True),
         ("0", 0),
     ],
@@ -179,6 +182,13 @@ def test_rows_and_columns_are_lists(answer: str) -> None:
     assert tables.verify(f"Answer: {answer}", row[::-1], ordered=False).correct
     assert tables.verify(f"Answer: {answer}", row[:2], ordered=False).score == pytest.approx(2 / 3)
     assert tables.verify(f"Answer: {answer}", [*row, "x"]).correct is False
+
+
+def test_lists_under_the_word_answer_may_have_lines_and_numbers() -> None:
+    for answer in ("Answer:\n- Oslo\n- Bergen", "**Answer:**\n\n1. Oslo\n2. Bergen\n\nDone."):
+        assert tables.verify(answer, ["Oslo", "Bergen"]).correct
+        assert tables.verify(answer, ["Oslo", "Bergen", "Hamar"]).score == pytest.approx(2 / 3)
+        assert tables.verify(answer, "Oslo").correct is False
 
 
 def test_lists_in_a_box_may_have_lines_and_members_with_commas() -> None:

@@ -25,7 +25,7 @@ def verify(
     completion: str,
     reference: Any,
     *,
-    language: str = "python",
+    language: str | None = "python",
     entry_point: str | None = None,
     test: Any = None,
     prompt: Any = None,
@@ -40,6 +40,7 @@ def verify(
     it may also be the body of the function that `prompt` breaks off in, as base models give it.
     More reasons: `no_code`, `too_long`.
     """
+    language = language or "python"  # a table of several tasks fills the column with None
     try:
         tests = unit_tests.read(
             reference if test is None else test,

@@ -51,7 +51,7 @@ def verify(
     *,
     instruction_id_list: Sequence[str] | None = None,
     kwargs: Sequence[Mapping[str, Any] | None] | str | None = None,
-    mode: str = STRICT,
+    mode: str | None = STRICT,
     prompt: Any = None,
     **columns: Any,
 ) -> Verdict:
@@ -67,7 +67,7 @@ def verify(
     if isinstance(constraints, str):
         return Verdict(None, 0.0, "unparsable_reference", constraints)
     text = prompt if isinstance(prompt, str) else None
-    verdicts = check(_without_thinking(completion), constraints, mode=mode, prompt=text)
+    verdicts = check(_without_thinking(completion), constraints, mode=mode or STRICT, prompt=text)
     return _together([one["id"] for one in constraints], verdicts)
 
 
@@ -125,7 +125,7 @@ def _constraints(
         constraints = [
             {"id": str(one["id"]), "kwargs": dict(one.get("kwargs") or {})} for one in found
         ]
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         return f"{type(error).__name__}: {error}"
     return constraints or "no constraints"
 

@@ -34,7 +34,10 @@ class Algebra:
 
 
 _CHOICE = re.compile(r"\(?([A-J])\)?\.?")
-_CHOICE_WITH_TEXT = re.compile(r"\(?([A-J])\s?[).:](?:\s.*)?", re.DOTALL)
+# But not `(A) 5 (B) 6`.
+_CHOICE_WITH_TEXT = re.compile(
+    r"\(?([A-J])\s?[).:](?:\s(?!.*(?<![a-zA-Z])[A-J]\s?[).:]).*)?", re.DOTALL
+)
 _BOOLEANS = {"yes": True, "true": True, "no": False, "false": False}
 _COLLECTIONS = ("list", "set", "tuple", "union")
 _REGION = re.compile(r"\\(?:mathbb|cup|cap|setminus|emptyset)(?![a-zA-Z])")

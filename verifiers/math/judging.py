@@ -151,7 +151,7 @@ def _expected(reference: str) -> tuple[str, Number | None]:
 
 def _given(reference: Any) -> tuple[str, Number | None]:
     is_number = isinstance(reference, int | float) and not isinstance(reference, bool)
-    if not is_number or not isfinite(reference):
+    if not is_number or (isinstance(reference, float) and not isfinite(reference)):
         return "", None
     return str(reference), read_number(str(reference))
 

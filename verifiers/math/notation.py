@@ -36,6 +36,7 @@ _UNICODE = str.maketrans(
         "\N{SUPERSCRIPT TWO}": "^2",
         "\N{SUPERSCRIPT THREE}": "^3",
     }
+    | {chr(code + 0xFEE0): chr(code) for code in range(ord("!"), ord("~") + 1)}  # fullwidth
 )
 
 _FONT = re.compile(

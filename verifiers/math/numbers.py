@@ -46,10 +46,15 @@ _UNIT = re.compile(
 )
 _NOT_UNIT = re.compile(
     r"""\b(?:abc|xyz|and|not|was|plus|minus|times|over|divided|by|sin|cos|tan|log|ln|sqrt
-    |mod|dozen|hundred|thousand|million|billion|trillion|half|halves|thirds?|quarters?
-    )\b""",
+    |mod|root|squareroot|factorial|maybe|perhaps|otherwise|alternatively|versus|xor
+    |(?:dozen|ten|hundred|thousand|million|billion|trillion|lakh|crore)(?:th)?s?
+    |half|halfs|halves|thirds?|quarters?|fourths?|fifths?|sixths?|sevenths?|eighths?|ninths?
+    |one|two|three|four|five|six|seven|eight|nine|eleven|twelve|twenty|thirty|forty|fifty
+    )\b|^(?:squared|cubed)$""",
     re.VERBOSE,
 )
+# After an amount of money: `$10 per day`, `$5 each`, `$3 dollars`.
+_PRICE = re.compile(r"(?:(?:per|an?)\s[^\W\d_]+|each|dollars?|USD)\.?", re.IGNORECASE)
 _SAME_UNIT = {
     "percent": "%",
     "percentage": "%",
@@ -107,9 +112,10 @@ def read_number(tidied: str) -> Number | None:
     found = _NUMBER.fullmatch(text)
     if found is None or (found["sign"] and found["sign2"]):
         return None
-    unit = read_unit(found["unit"] or found["currency"] or "")
+    is_price = found["currency"] and found["unit"] and _PRICE.fullmatch(found["unit"])
+    unit = read_unit("" if is_price else found["unit"] or found["currency"] or "")
     value = _value(found)
-    if unit is None or value is None or (found["unit"] and found["currency"]):
+    if unit is None or value is None or (found["unit"] and found["currency"] and not is_price):
         return None
     is_negative = "-" in (found["sign"], found["sign2"])
     return Number(-value if is_negative else value, unit, "." in tidied)
@@ -117,7 +123,7 @@ def read_number(tidied: str) -> Number | None:
 
 def read_unit(text: str) -> str | None:
     """The unit in one spelling, or None if this is no unit."""
-    unit = text.strip().removesuffix(".").casefold()
+    unit = text.strip().removesuffix(".").casefold().replace("sq. ", "sq ").replace("cu. ", "cu ")
     unit = "mile/hour" if unit == "mph" else unit
     if not unit or unit in _CURRENCIES or unit in "%°":
         return unit
