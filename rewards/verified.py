@@ -16,7 +16,8 @@ def from_verifier(verifier: str | Callable[..., verifiers.Verdict]) -> Reward:
     The reference is the column `answer`; every other column goes to the verifier as a keyword.
     Where tasks are mixed, a column `verifier` says by name which one a row is for; the others give
     the row None without a look. Given TRL's `log_metric`, logs how many rows were undecided:
-    `rewards/<name>/undecided`, and `rewards/<name>/undecided/<reason>`. Raises ValueError for an
+    `rewards/<name>/undecided`, and `rewards/<name>/undecided/<reason>`; and where tasks are mixed
+    how many were another's, `rewards/<name>/of_other_verifiers`. Raises ValueError for an
     unknown name, and in use `verifiers.VerifierError` where a column is missing.
     """
     verify = verifiers.get(verifier) if isinstance(verifier, str) else verifier
@@ -37,6 +38,9 @@ def from_verifier(verifier: str | Callable[..., verifiers.Verdict]) -> Reward:
         verdicts = verifiers.grade_all(verify, texts, [rows[i] for i in own])
         if log_metric is not None:
             _log_undecided(name, verdicts, log_metric)
+            if "verifier" in data:
+                others = float(len(rows) - len(own))
+                log_metric(f"rewards/{name}/of_other_verifiers", others)
         scores: list[float | None] = [None] * len(completions)
         for row, verdict in zip(own, verdicts, strict=True):
             scores[row] = None if verdict.correct is None else verdict.score

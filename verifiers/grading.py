@@ -21,7 +21,7 @@ def grade(verifier: Callable[..., Verdict], completion: str, row: Mapping[str, A
     a run. Raises VerifierError where no completion could be judged: no reference column, a
     verifier that says so itself, or one that does not return a Verdict.
     """
-    name = getattr(verifier, "__qualname__", type(verifier).__name__)
+    name = _name_of(verifier)
     if REFERENCE not in row:
         raise VerifierError(
             f"verifier '{name}' needs the column '{REFERENCE}', and the data have only: "
@@ -32,6 +32,8 @@ def grade(verifier: Callable[..., Verdict], completion: str, row: Mapping[str, A
         verdict = verifier(completion, row[REFERENCE], **columns)
     except VerifierError:
         raise
+    except ImportError as error:  # the same for every row
+        raise VerifierError(f"verifier '{name}' can't be used: {error}; install it") from error
     except Exception as error:
         return Verdict(None, 0.0, "verifier_error", f"{type(error).__name__}: {error}")
     if not isinstance(verdict, Verdict):
@@ -56,3 +58,10 @@ def grade_all(
         return [grade(verifier, *pair) for pair in pairs]
     with ThreadPoolExecutor(min(len(pairs), 2 * (os.cpu_count() or 1))) as threads:
         return list(threads.map(lambda pair: grade(verifier, *pair), pairs))
+
+
+def _name_of(verifier: Callable[..., Verdict]) -> str:
+    """All of ours are called `verify`; the module tells them apart."""
+    room, _, rest = getattr(verifier, "__module__", "").partition(".")
+    own = getattr(verifier, "__qualname__", type(verifier).__name__)
+    return rest.partition(".")[0] if room == "verifiers" else own

@@ -21,12 +21,15 @@ import weakref
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from verifiers.messages import read_message, write_message
 
 _START_TIMEOUT_S = 120.0
 """A worker may import something large on a busy machine; nobody's item is charged for that."""
+
+_HOME = str(Path(__file__).resolve().parents[1])
 
 _BOOT = """import json, sys
 sys.path[:] = json.loads(sys.argv[1])
@@ -35,7 +38,9 @@ serve(sys.argv[2], json.loads(sys.argv[3]))"""
 
 
 class WorkerFailure(Exception):
-    """No answer; `reason` is a short fixed word: `timeout`, `worker_died` or `worker_error`."""
+    """No answer; `reason` is a short fixed word: `timeout`, `worker_died`, `worker_error`, or
+    `cannot_start`, which no other request would change.
+    """
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -137,17 +142,21 @@ class WorkerPool:
 
 class _Worker:
     def __init__(self, module: str, settings: dict[str, Any]) -> None:
-        arguments = [json.dumps(sys.path), module, json.dumps(settings)]
+        # Where this package lies comes first; "" would be another folder after an os.chdir.
+        paths = [_HOME, *(os.path.abspath(os.fspath(path)) for path in sys.path)]
+        arguments = [json.dumps(paths), module, json.dumps(settings)]
         self.num_requests = 0
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _BOOT, *arguments],
+            [sys.executable, "-P", "-c", _BOOT, *arguments],  # -P: no modules of the working folder
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
             bufsize=0,
         )
         try:
-            self._receive(time.monotonic() + _START_TIMEOUT_S)
+            ready = self._receive(time.monotonic() + _START_TIMEOUT_S)
+            if "cannot_start" in ready:
+                raise WorkerFailure("cannot_start", ready["cannot_start"])
         except BaseException:
             self.kill()
             raise
@@ -168,6 +177,8 @@ class _Worker:
             raise WorkerFailure("timeout", "no answer in time") from None
         except ValueError as error:
             raise WorkerFailure("worker_error", f"the reply can't be read: {error}") from None
+        except OSError:  # closed meanwhile by another thread
+            raise self._died() from None
         if message is None:
             raise self._died()
         return message
@@ -201,9 +212,13 @@ def serve(module: str, settings: dict[str, Any]) -> None:
     with open(os.devnull, "r+b", buffering=0) as nothing:
         os.dup2(nothing.fileno(), 0)
     os.dup2(2, 1)  # what a library prints must not get among the replies
-    code = importlib.import_module(module)
-    if hasattr(code, "prepare"):
-        code.prepare(**settings)
+    try:
+        code = importlib.import_module(module)
+        if hasattr(code, "prepare"):
+            code.prepare(**settings)
+    except Exception as error:
+        write_message(replies, {"cannot_start": f"{type(error).__name__}: {error}"[:500]})
+        return
     write_message(replies, {})
     while (request := read_message(requests)) is not None:
         try:

@@ -1,6 +1,7 @@
 """Checks before a run starts, of what only other rooms know: methods, verifiers, functions.
 
-They take milliseconds and import no torch; without them the mistake would show hours later.
+They take milliseconds, and a tenth of a second where code is to be run, and import no torch;
+without them the mistake would show hours later.
 """
 
 import ast
@@ -16,9 +17,10 @@ from align.recipe.content import module_source
 from align.recipe.errors import RecipeError, did_you_mean
 from align.recipe.graph import Mention, mentions, refers_to_stage
 from align.recipe.load import Recipe
-from align.recipe.schema import FunctionName, Ref, Synth
+from align.recipe.schema import FunctionName, Grpo, Ref, Synth
 
 SUPPLIED = {"seed", "on_progress"}  # settings of a method that the stage itself gives
+RUN_CODE = {"code", "function"}  # verifiers that need a sandbox
 
 
 def preflight(recipe: Recipe) -> None:
@@ -27,12 +29,26 @@ def preflight(recipe: Recipe) -> None:
     for name, stage in recipe.stages.items():
         if isinstance(stage, Synth):
             problems += _method_problems(recipe, name, stage)
+        if isinstance(stage, Grpo):
+            problems += _order_problems(recipe, name, stage)
         for mention in mentions(stage, ("stages", name)):
             if mention.marker(FunctionName) and not refers_to_stage(mention, recipe.stages):
                 problem = _function_problem(recipe, name, mention)
                 problems += [f"{recipe.where(*mention.loc)}: {problem}"] if problem else []
     if problems:
         raise RecipeError(problems)
+
+
+def _order_problems(recipe: Recipe, name: str, stage: Grpo) -> list[str]:
+    loc = ("stages", name)
+    named = [m for m in mentions(stage, loc) if m.loc[:3] == (*loc, "rewards")]
+    if stage.order == "given" or any(refers_to_stage(m, recipe.stages) for m in named):
+        return []
+    at = recipe.where(*loc)
+    return [
+        f"{at}: order 'variance' scores queries by a reward model; name a reward stage among "
+        "`rewards`, or set order: given"
+    ]
 
 
 def _method_problems(recipe: Recipe, name: str, stage: Synth) -> list[str]:
@@ -78,7 +94,7 @@ def _function_problem(recipe: Recipe, stage: str, mention: Mention) -> str | Non
 def _name_problem(recipe: Recipe, stage: str, mention: Mention) -> str | None:
     known = list(verifiers.NAMES)
     if mention.value in known:
-        return None
+        return _sandbox_problem() if mention.value in RUN_CODE else None
     if mention.marker(Ref):
         if mention.value in rewards.sources():
             if recipe.launch_of(stage).num_processes == 1:
@@ -91,6 +107,14 @@ def _name_problem(recipe: Recipe, stage: str, mention: Mention) -> str | None:
         known += [n for n, s in recipe.stages.items() if s.artifact == "reward_model"]
     what = "verifier, reward-model stage" if mention.marker(Ref) else "verifier"
     return f"'{mention.value}' is no {what} or file.py:name{did_you_mean(mention.value, known)}"
+
+
+def _sandbox_problem() -> str | None:
+    try:
+        verifiers.code.sandbox()
+    except verifiers.VerifierError as error:
+        return str(error)
+    return None
 
 
 def _defined(tree: ast.Module) -> set[str]:

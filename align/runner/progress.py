@@ -18,7 +18,9 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
 
-def _number(value: float) -> str:
+def _number(value: float | None) -> str:
+    if value is None:  # TRL's reward of a step in which no reward function could tell
+        return "-"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 

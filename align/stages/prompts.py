@@ -4,6 +4,7 @@ import hashlib
 import json
 from typing import Any
 
+import verifiers
 from align.recipe.errors import did_you_mean
 from align.stages import tables
 from align.stages.job import Job, Outcome, StageError
@@ -51,6 +52,13 @@ def _prompt_row(job: Job, number: int, row: tables.Row) -> tables.Row:
                 f"{config.source}, row {number}: the column '{column}' is missing or empty"
                 f"{did_you_mean(column, row)}; set `{field}` to the column to use"
             )
+    named_verifier = row.get("verifier")
+    if named_verifier is not None and named_verifier not in verifiers.NAMES:
+        raise StageError(
+            f"{config.source}, row {number}: the column 'verifier' names {named_verifier!r}, which "
+            f"is none{did_you_mean(str(named_verifier), verifiers.NAMES)}; the verifiers are "
+            f"{', '.join(verifiers.NAMES)}"
+        )
     prompt = _conversation(config.source, number, row[config.prompt])
     text = json.dumps(prompt, ensure_ascii=False, sort_keys=True)
     answer = row[config.answer]  # a list of tests, a table: as JSON, which verifiers read

@@ -6,6 +6,7 @@ import align
 import rewards
 from align.recipe.errors import RecipeError
 from rewards import registry
+from verifiers import VerifierError
 
 RECIPE = """\
 name: p
@@ -48,6 +49,7 @@ def short(monkeypatch):
         ({"reward": "mine.py:god"}, r"no 'god' in mine\.py; did you mean 'good'"),
         ({"reward": "nopackage.module:f"}, "the package 'nopackage' is not installed"),
         ({"reward": "m"}, "'m' is no verifier, reward-model stage"),
+        ({"reward": "math], order: variance, args: {}} #"}, "order 'variance' scores queries by"),
     ],
 )
 def test_each_is_told_with_its_place(tmp_path, changes, message):
@@ -76,3 +78,13 @@ def test_a_registered_function_cannot_be_launched(tmp_path, short):
     plan(tmp_path, reward="short")
     with pytest.raises(RecipeError, match="is launched, and its processes do not know"):
         align.plan(tmp_path / "r.yaml", ["launch.num_processes=2"], runs=tmp_path / "runs")
+
+
+def test_where_code_cant_be_isolated_a_recipe_that_runs_code_is_refused(tmp_path, monkeypatch):
+    def none():
+        raise VerifierError("there is no sandbox: apt-get install bubblewrap")
+
+    monkeypatch.setattr("verifiers.code.sandbox", none)
+    with pytest.raises(RecipeError, match=r"r\.yaml:\d+:\d+: there is no sandbox: apt-get"):
+        plan(tmp_path, reward="code")
+    assert plan(tmp_path, reward="math")

@@ -53,3 +53,11 @@ def test_lines_come_no_more_often_than_every_fifteen_seconds(clock):
 
 def test_durations_read_as_clocks():
     assert [duration(s) for s in (5, 65, 7265)] == ["0:05", "1:05", "2:01:05"]
+
+
+def test_a_value_that_is_none_is_shown_as_a_dash():
+    assert (progress._number(None), progress._number(0.25), progress._number(1234.5)) == (
+        "-",
+        "0.25",
+        "1,234",
+    )

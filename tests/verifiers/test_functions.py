@@ -2,12 +2,18 @@ import time
 
 import pytest
 
-from verifiers import functions
+from verifiers import code, functions
 from verifiers.sandbox import Limits
 
 pytestmark = pytest.mark.usefixtures("shared_sandbox")
 
 ENDS_WITH_STOP = "def evaluate(response):\n    return response.strip().endswith('.')\n"
+
+
+def seen(reason: str) -> str:
+    """Without a cgroup a program is refused memory, and fails as it does with any other error."""
+    with_cgroup = code.sandbox().isolation.cgroup
+    return "runtime_error" if reason == "memory" and not with_cgroup else reason
 
 
 def outcome(verdict) -> tuple:
@@ -52,9 +58,9 @@ def test_the_response_comes_as_it_is_but_for_the_thought():
     ],
 )
 def test_a_broken_function_says_nothing_of_the_response(reference, reason):
-    limits = Limits(cpu_s=1, wall_s=2 if reason == "time_wall" else 20)
+    limits = Limits(cpu_s=5 if reason == "memory" else 1, wall_s=2 if reason == "time_wall" else 20)
     verdict = functions.verify("It is.", reference, limits=limits)
-    assert outcome(verdict) == (None, 0.0, reason), verdict
+    assert outcome(verdict) == (None, 0.0, seen(reason)), verdict
     assert verdict.detail
     assert functions.verify("It is.", ENDS_WITH_STOP).correct
 

@@ -180,3 +180,30 @@ time.sleep(60)
     parent.wait()
     parent.stdout.close()
     assert _ends(pid)
+
+
+def test_modules_of_the_working_folder_are_not_loaded(make_pool, tmp_path, monkeypatch):
+    folder = tmp_path / "downloads"
+    folder.mkdir()
+    (folder / "json.py").write_text("raise SystemExit('foreign code')")
+    monkeypatch.chdir(folder)
+    assert make_pool(1).call(_echo(1), 30)["said"] == 1
+
+
+def test_a_relative_place_on_the_path_is_found_after_a_change_of_folder(tmp_path):
+    root = Path(__file__).parents[2]
+    (tmp_path / "verifiers").symlink_to(root / "verifiers")
+    script = (
+        "import verifiers, os; os.chdir('/');"
+        "print(verifiers.math.verify(r'\\boxed{x+1}', '1+x').correct)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True)
+    assert done.stdout.split() == [b"True"], done.stderr
+
+
+def test_a_module_that_can_not_be_loaded_is_named(tmp_path, monkeypatch):
+    (tmp_path / "broken_worker.py").write_text("import no_such_package")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(WorkerFailure, match="no_such_package") as failure:
+        WorkerPool("broken_worker", 1).call({}, 30)
+    assert failure.value.reason == "cannot_start"

@@ -107,7 +107,7 @@ def sandbox() -> Sandbox:
             try:
                 _shared = Sandbox()
             except SandboxUnavailable as error:
-                raise VerifierError(f"verifier 'code' has no sandbox: {error}") from error
+                raise VerifierError(f"there is no sandbox to run code in: {error}") from error
         return _shared
 
 
@@ -180,7 +180,7 @@ def _verdict(execution: Execution, expected: Sequence[str | None]) -> Verdict:
         return Verdict(True, 1.0, "accepted")
     first = (failed or undecided)[0]
     if execution.stage == "compile":
-        what = _end(execution.last.stderr.text)
+        what = execution.last.stderr.text.strip()[:_EXCERPT_CHARS]  # the first error is the cause
     else:
         what = f"test {first + 1}: {_what(execution.tests[first], expected[first])}"
     num_passed = verdicts.count("accepted")

@@ -170,6 +170,11 @@ def _ask_workers(
 def _verdict_on(item: tuple[str, str], reply: dict[str, Any] | WorkerFailure) -> Verdict:
     if not isinstance(reply, WorkerFailure):
         return _verdict(reply["outcome"], f"{item[0][:80]!r} and {item[1][:80]!r}")
+    if reply.reason == "cannot_start":
+        raise VerifierError(
+            f"verifier 'math' can't compare expressions: {reply.detail}; install "
+            "'math-verify[antlr4_13_2]'"
+        )
     is_late = reply.reason == "timeout"
     detail = f"{item[0][:80]!r} and {item[1][:80]!r}: {reply}"
     return _verdict("timeout" if is_late else "verifier_error", detail)

@@ -71,7 +71,10 @@ class Sandbox:
     def isolation(self) -> Isolation:
         """The walls that stand here, as live attacks on them have shown."""
         request = {"op": "probe", "max_level": self._max_level}
-        return Isolation(**self._pool.call(request, _PROBE_TIMEOUT_S))
+        try:
+            return Isolation(**self._pool.call(request, _PROBE_TIMEOUT_S))
+        except WorkerFailure as failure:
+            raise SandboxUnavailable(f"the sandbox's own process fails: {failure}") from failure
 
     @property
     def workers(self) -> int:
@@ -91,8 +94,9 @@ class Sandbox:
         the first that runs out of time.
 
         files: the source, or sources by name of which the first is the main one. limits: for each
-        run; a runtime that can't start with so little (a JVM) gets more. Raises nothing but
-        ValueError for a file name that leads out of the folder: all else is a verdict.
+        run; a runtime that can't start with so little (a JVM) gets more. Raises
+        ValueError for a file name that leads out of the folder; all that a program does is a
+        verdict.
         """
         runs = list(tests) or [Test("", stdin)]
         done = self._execute(language, files, "run", runs, limits or Limits(), compile_limits)
@@ -285,7 +289,8 @@ def _stop(pool: WorkerPool) -> None:
 def _contents(files: Files, language: Language) -> dict[str, bytes]:
     if isinstance(files, str):
         # Some interpreters lose a last line that does not end.
-        files = {language.file: files if files.endswith("\n") else files + "\n"}
+        source = files if files.endswith("\n") else files + "\n"
+        files = {language.file_of(source): source}
     if not files:
         raise ValueError("no files; give the program's source")
     for name in files:

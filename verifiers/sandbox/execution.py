@@ -81,8 +81,8 @@ class Test:
 
     id: str
     stdin: str | bytes = b""
-    args: tuple[str, ...] = ()
-    expected_stdout: str | None = None
+    args: tuple[str, ...] = field(default=(), kw_only=True)
+    expected_stdout: str | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)

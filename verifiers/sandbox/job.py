@@ -29,8 +29,8 @@ def rlimits(step: dict, slot: Slot) -> dict[str, Any]:
     limits = {name: step[name] for name in ("cpu_s", "file_bytes", "open_files", "stack_bytes")}
     if slot.group is None:
         limits["processes"] = step["processes"] + slot.num_others()
-        if step["address_space_limit"]:
-            limits["address_space"] = step["memory_bytes"]
+        kind = "address_space" if step["address_space_limit"] else "data"
+        limits[kind] = step["memory_bytes"]
     return limits
 
 

@@ -51,9 +51,9 @@ def run(max_level: int, execute: Callable[[dict], dict]) -> dict[str, Any]:
     for level in range(max_level, 0, -1):
         missing = _missing(level) or _breach(level, execute)
         if not missing:
-            return _isolation(level, "; ".join(reasons))
+            return _isolation(level, "; ".join(reversed(reasons)))
         reasons.append(f"level {level}: {missing}")
-    return _isolation(0, "; ".join(reasons))
+    return _isolation(0, "; ".join(reversed(reasons)))
 
 
 def _missing(level: int) -> str | None:

@@ -255,3 +255,38 @@ def test_what_isolates_less_than_asked_for_is_refused_with_the_way_out():
             pytest.skip("this machine gives all there is")
     except SandboxUnavailable as error:
         assert "min_level" in str(error) or "apt-get install" in str(error)
+
+
+MAIN = (
+    "{public static void main(String[] a)"
+    "{System.out.println(new java.util.Scanner(System.in).nextInt());}}"
+)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        f"public class Solution {MAIN}",
+        f"class Solution {MAIN}",
+        f"class Helper {{int x;}}\nclass Solution {MAIN}\nclass Other {{int y;}}",
+    ],
+)
+def test_a_java_file_is_called_after_its_class(sandbox, source):
+    done = sandbox.run("java", source, tests=[Test("a", "7", expected_stdout="7")])
+    if done.verdict == "unavailable":
+        pytest.skip(done.detail)
+    assert done.accepted, done.last.stderr.text
+
+
+def test_memory_of_runtimes_that_reserve_much_is_limited_without_a_cgroup_too(level):
+    hog = "const x = []; for (let i = 0; i < 4000; i++) x.push(Buffer.alloc(1 << 20, 1));"
+    done = level.run("javascript", hog)
+    if done.verdict == "unavailable":
+        pytest.skip(done.detail)
+    assert not done.accepted and done.decided
+    assert done.last.memory_peak_bytes < 2.5 * (1 << 30)
+
+
+def test_what_a_test_expects_is_not_taken_for_its_arguments():
+    with pytest.raises(TypeError):
+        Test("a", "1 2", "3")

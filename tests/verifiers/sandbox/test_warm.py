@@ -62,7 +62,7 @@ def test_a_script_runs_as_it_does_in_a_process_of_its_own(sandbox, name):
     given = {"stdin": "first\nsecond\n"}
     warm = sandbox.script(SCRIPTS[name], args=["a", "b c"], **given)
     # In the cold engine, arguments come with tests only.
-    cold = sandbox.run("python", SCRIPTS[name], tests=[Test("", given["stdin"], ("a", "b c"))])
+    cold = sandbox.run("python", SCRIPTS[name], tests=[Test("", given["stdin"], args=("a", "b c"))])
     assert warm.verdict == cold.verdict
     assert warm.last.exit_code == cold.last.exit_code
     assert warm.last.stdout == cold.last.stdout

@@ -38,12 +38,14 @@ def set_limits(
     stack_bytes: int,
     processes: int | None = None,
     address_space: int | None = None,
+    data: int | None = None,
 ) -> None:
     """Resource limits of this process and all it starts; never above the present hard limits.
 
     At cpu_s (rounded up to a second) comes SIGXCPU, a second later SIGKILL. processes counts all
-    of the user's processes and threads, whoever started them. No core files; 64 KiB of locked
-    memory and of message queues; no raised priority.
+    of the user's processes and threads, whoever started them. data counts memory that can be
+    written to, and not, as address_space does, what a runtime only reserves. No core files; 64 KiB
+    of locked memory and of message queues; no raised priority.
     """
     seconds = math.ceil(cpu_s)
     limits = {
@@ -61,6 +63,8 @@ def set_limits(
         limits[resource.RLIMIT_NPROC] = (processes, processes)
     if address_space is not None:
         limits[resource.RLIMIT_AS] = (address_space, address_space)
+    if data is not None:
+        limits[resource.RLIMIT_DATA] = (data, data)
     for which, (soft, hard) in limits.items():
         present = resource.getrlimit(which)[1]
         if present != resource.RLIM_INFINITY:

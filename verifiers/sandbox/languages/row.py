@@ -1,6 +1,8 @@
 """What the sandbox has to know of a language: its commands, and what they need to work."""
 
+import re
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from string import Formatter
 
 GIB = 1 << 30
@@ -19,7 +21,9 @@ Command = tuple[str, ...]
 class Language:
     """One row of the table.
 
-    file: how the main source is called unless the user says otherwise. compile: carried out in
+    file: how the main source is called unless the user says otherwise. called_after: where the
+    compiler wants the file to be called after what is in it, patterns whose group 1 is that name;
+    the first that is found counts. compile: carried out in
     order before `run`. check: a look at the source by the compiler or linter. Some of these carry
     out code of the program (macros, BEGIN blocks), so all of them belong in the sandbox. version:
     prints the version, and fails if the toolchain is not whole. package: Debian's, that adds the
@@ -38,6 +42,7 @@ class Language:
     needs: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     mounts: tuple[str, ...] = ()
+    called_after: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     memory_bytes: int | None = None
     processes: int | None = None
@@ -48,6 +53,13 @@ class Language:
             unknown = {place for part in command for place in _places(part)} - PLACES
             if unknown:
                 raise ValueError(f"language {self.name}: {{{unknown.pop()}}} in {command}")
+
+    def file_of(self, source: str) -> str:
+        """The name for a file with this source."""
+        for pattern in self.called_after:
+            if found := re.search(pattern, source, re.MULTILINE):
+                return found[1] + PurePosixPath(self.file).suffix
+        return self.file
 
     @property
     def commands(self) -> tuple[Command, ...]:

@@ -1,6 +1,6 @@
 """Programs run from their source."""
 
-from verifiers.sandbox.languages.row import Language
+from verifiers.sandbox.languages.row import GIB, Language
 from verifiers.sandbox.languages.runtimes import ERLANG, JVM, JVM_FLAGS, NODE, NODE_FLAGS
 
 _VIM_RUN = (
@@ -201,6 +201,7 @@ ROWS = (
         version=("sbcl", "--version"),
         package="sbcl",
         aliases=("lisp", "common lisp", "sbcl"),
+        memory_bytes=2 * GIB,  # half of it is the heap it takes at the start
         address_space_limit=False,
     ),
     Language(

@@ -233,7 +233,6 @@ for folder, _, _ in os.walk("/", topdown=True):
     if os.access(folder, os.W_OK):
         refused(folder, open, folder + "/planted", "w")
 """,
-        bare=True,
     ),
     Attack(
         105,
