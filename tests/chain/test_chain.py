@@ -57,10 +57,17 @@ def test_a_second_run_is_quick_and_skips_every_stage(undisturbed):
 def kill_in(stage: str, runs: Path, after_s: float) -> None:
     """Start the run and kill -9 it some time into `stage`."""
     process = start(runs)
-    while not list((runs / "quickstart" / ".work").glob(f"{stage}@*")):
+
+    def at_work() -> bool:
+        return bool(list((runs / "quickstart" / ".work").glob(f"{stage}@*")))
+
+    while not at_work():
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.005)
-    time.sleep(after_s)
+    deadline = time.monotonic() + after_s
+    # A stage may be done sooner than the undisturbed one was, and the next one is to be killed too.
+    while at_work() and time.monotonic() < deadline:
+        time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.communicate()
 
