@@ -71,11 +71,14 @@ class Group:
         return {"memory_peak_bytes": self._at.peak(), **since}
 
     def reset(self) -> None:
-        """Count from zero for the next job. The group has to be empty.
+        """Count from zero for the next job.
+
+        Where the kernel can't do that for the peak of memory, a group that is empty is made anew,
+        and one that is not keeps the peak it has.
 
         File pages that an earlier job read may still be charged; the kernel drops them at need.
         """
-        if not self._at.reset_peak():
+        if not self._at.reset_peak() and not self.pids():
             self._at.remove()
             self._at.create()
             if self._limits:

@@ -62,7 +62,7 @@ class Standby:
     def prepare(self) -> None:
         """Start a bubblewrap like the last one, unless one is waiting."""
         if self._waiting is None and self._shape is not None:
-            self._waiting = _spawn(self._shape, self._slot)
+            self._waiting = self._spawn(self._shape)
             self._slot.kept.add(self._waiting.pid)
 
     def start(
@@ -84,8 +84,6 @@ class Standby:
         sandboxed = self._take(shape)
         self._shape = shape
         try:
-            if self._slot.group is not None:
-                self._slot.group.enter(sandboxed.pid)
             _tell(sandboxed, files, stdin, interior)
         except BaseException:
             sandboxed.close()
@@ -101,7 +99,13 @@ class Standby:
             os.kill(waiting.pid, signal.SIGKILL)
             os.waitpid(waiting.pid, 0)
             waiting.close()
-        return _spawn(shape, self._slot)
+        return self._spawn(shape)
+
+    def _spawn(self, shape: Shape) -> Sandboxed:
+        sandboxed = _spawn(shape, self._slot)
+        if self._slot.group is not None:  # ahead of time too: now and then it takes milliseconds
+            self._slot.group.enter(sandboxed.pid)
+        return sandboxed
 
 
 def _tell(

@@ -45,7 +45,10 @@ def row(language) -> Language:
 def test_what_a_program_prints_decides(sandbox: Sandbox, row: Language, language: str) -> None:
     code = programs(language)
     expected = code.get("prints", LINE)
-    tests = [Test("right", LINE, expected_stdout=expected), Test("wrong", "43\n", (), "44")]
+    tests = [
+        Test("right", LINE, expected_stdout=expected),
+        Test("wrong", "43\n", expected_stdout="44"),
+    ]
     done = sandbox.run(language, code["hello"], tests=tests)
     assert [step.verdict for step in done.tests] == ["accepted", "wrong_answer"], done
     assert not done.tests[0].stderr.data

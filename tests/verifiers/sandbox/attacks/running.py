@@ -45,7 +45,9 @@ def attempt(sandbox: Sandbox, host: Host, attack: Attack) -> Outcome:
         expected |= attack.without_cgroup
     if attack.machine not in ("", os.uname().machine):
         return _skip(attack, expected, f"is for {attack.machine}")
-    tests = [Test(str(index), attack.stdin, (host.argument,)) for index in range(attack.num_tests)]
+    tests = [
+        Test(str(index), attack.stdin, args=(host.argument,)) for index in range(attack.num_tests)
+    ]
     execution = sandbox.run(
         attack.language,
         attack.program.replace("@SECRET@", str(host.told["secret"])),
