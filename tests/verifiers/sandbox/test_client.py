@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from verifiers.sandbox import Limits, Sandbox, SandboxUnavailable, Test
+from verifiers.sandbox import Isolation, Limits, Sandbox, SandboxUnavailable, Test
+from verifiers.sandbox.languages import get
 
 MIB = 1 << 20
 QUICK = Limits(cpu_s=1, wall_s=20)
@@ -249,12 +250,14 @@ def test_limits_must_be_above_zero():
         Limits(cpu_s=0)
 
 
-def test_what_isolates_less_than_asked_for_is_refused_with_the_way_out():
-    try:
-        with Sandbox(min_level=3):
-            pytest.skip("this machine gives all there is")
-    except SandboxUnavailable as error:
-        assert "min_level" in str(error) or "apt-get install" in str(error)
+@pytest.mark.parametrize(("found", "way"), [(1, "min_level=1"), (0, "allow_unsandboxed=True")])
+def test_what_isolates_less_than_asked_for_is_refused_with_the_way_out(monkeypatch, found, way):
+    walls = Isolation(found, why_not_more="level 2: bubblewrap is not installed")
+    monkeypatch.setattr(Sandbox, "isolation", walls)
+    with pytest.raises(SandboxUnavailable, match=f"bubblewrap is not installed.*{way}"):
+        Sandbox()
+    with Sandbox(min_level=1, allow_unsandboxed=True) as accepted:
+        assert accepted.isolation.level == found  # and every result says so
 
 
 MAIN = (
@@ -290,3 +293,11 @@ def test_memory_of_runtimes_that_reserve_much_is_limited_without_a_cgroup_too(le
 def test_what_a_test_expects_is_not_taken_for_its_arguments():
     with pytest.raises(TypeError):
         Test("a", "1 2", "3")
+
+
+def test_a_source_made_to_be_slow_to_name_is_not():
+    java = get("java")
+    started = time.monotonic()
+    for piece in ("class a\n", "public\n", "public class\n", " \n", "final ", "static void main"):
+        java.file_of(piece * (200_000 // len(piece)))
+    assert time.monotonic() - started < 5

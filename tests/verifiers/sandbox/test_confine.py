@@ -3,7 +3,6 @@
 import os
 import resource
 import signal
-import socket
 import time
 from pathlib import Path
 
@@ -218,22 +217,6 @@ def test_mounts_are_private_to_the_namespace_and_flags_hold(tmp_path):
 
     assert in_child(act) == [MEBIBYTE, 0xF, "Read-only file system"]
     assert os.listdir(tmp_path) == []
-
-
-@needs_namespaces
-def test_loopback_works_in_a_new_network_namespace():
-    def act():
-        own_namespaces("net")
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            try:
-                socket.create_connection(server.getsockname(), timeout=1)
-                return "up before"
-            except OSError:
-                confine.loopback_up()
-            socket.create_connection(server.getsockname(), timeout=1)
-            return [name for _, name in socket.if_nameindex() if name == "lo"]
-
-    assert in_child(act) == ["lo"]
 
 
 @needs_root

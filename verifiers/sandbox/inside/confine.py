@@ -24,7 +24,6 @@ _NAMESPACES = {
 _SET_PARENT_DEATH_SIGNAL, _SET_DUMPABLE, _DROP_BOUNDING, _SUBREAPER = 1, 4, 24, 36
 _SET_NO_NEW_PRIVS, _AMBIENT, _AMBIENT_CLEAR_ALL = 38, 47, 4
 _CAPABILITY_VERSION_3 = 0x20080522
-_AF_INET, _DATAGRAM_CLOEXEC, _SET_INTERFACE_FLAGS, _UP_AND_RUNNING = 2, 2 | 0o2000000, 0x8914, 0x41
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
@@ -130,18 +129,6 @@ def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> No
     strings = [text.encode() for text in (source, target, kind)]
     failed = _libc.mount(*strings, ctypes.c_ulong(flags), data.encode())
     _check(f"mount({kind or source} on {target})", failed)
-
-
-def loopback_up() -> None:
-    """Bring up "lo", which is down in a new network namespace. Raises OSError."""
-    control = _libc.socket(_AF_INET, _DATAGRAM_CLOEXEC, 0)
-    _check("socket", control < 0)
-    try:
-        request = struct.pack("=16sH22x", b"lo", _UP_AND_RUNNING)  # struct ifreq
-        failed = _libc.ioctl(control, ctypes.c_ulong(_SET_INTERFACE_FLAGS), request)
-        _check("ioctl(SIOCSIFFLAGS of lo)", failed)
-    finally:
-        os.close(control)
 
 
 def drop_user(uid: int, gid: int) -> None:

@@ -117,11 +117,10 @@ ROWS = (
         check=("javac", "-J-Xmx1g", "-proc:none", "-Xlint", "-d", "{tmp}", "{file}"),
         version=("java", "--version"),
         package="default-jdk-headless",
-        # Its public class, else the last one that begins before `main`.
         called_after=(
-            r"^\s*public\s+(?:final\s+|abstract\s+)*class\s+(\w+)",
-            r"^(?s:.*)\bclass\s+(\w+)(?s:.*?)\bpublic\s+static\s+void\s+main\b",
+            r"^[ \t]*(?P<public>public\s+)?(?:(?:final|abstract)\s+)*class\s+(?P<name>\w+)"
         ),
+        entry=r"\bstatic\s+void\s+main\b",
         **JVM,
     ),
     Language(
@@ -141,7 +140,7 @@ ROWS = (
         compile=(("scalac", "-d", "{out}", "{file}"),),
         version=("scalac", "-version"),
         package="scala",
-        called_after=(r"^\s*object\s+(\w+)",),
+        called_after=r"^[ \t]*object\s+(?P<name>\w+)",
         **JVM,
     ),
     Language(

@@ -22,8 +22,9 @@ class Language:
     """One row of the table.
 
     file: how the main source is called unless the user says otherwise. called_after: where the
-    compiler wants the file to be called after what is in it, patterns whose group 1 is that name;
-    the first that is found counts. compile: carried out in
+    compiler wants the file to be called after what is in it, a pattern of that, with the group
+    `name`; what has the group `public` goes first, then the last before `entry`, a pattern too, or
+    without one the first. compile: carried out in
     order before `run`. check: a look at the source by the compiler or linter. Some of these carry
     out code of the program (macros, BEGIN blocks), so all of them belong in the sandbox. version:
     prints the version, and fails if the toolchain is not whole. package: Debian's, that adds the
@@ -42,7 +43,8 @@ class Language:
     needs: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     mounts: tuple[str, ...] = ()
-    called_after: tuple[str, ...] = ()
+    called_after: str | None = None
+    entry: str | None = None
     env: tuple[tuple[str, str], ...] = ()
     memory_bytes: int | None = None
     processes: int | None = None
@@ -56,10 +58,18 @@ class Language:
 
     def file_of(self, source: str) -> str:
         """The name for a file with this source."""
-        for pattern in self.called_after:
-            if found := re.search(pattern, source, re.MULTILINE):
-                return found[1] + PurePosixPath(self.file).suffix
-        return self.file
+        if self.called_after is None:
+            return self.file
+        # One pass for each pattern: the source is a stranger's, and no clock runs here.
+        found = list(re.finditer(self.called_after, source, re.MULTILINE))
+        named = next((one for one in found if one.groupdict().get("public")), None)
+        if named is None and self.entry is not None:
+            entry = re.search(self.entry, source)
+            before = [one for one in found if entry and one.start() < entry.start()]
+            named = before[-1] if before else None
+        elif named is None and found:
+            named = found[0]
+        return named["name"] + PurePosixPath(self.file).suffix if named else self.file
 
     @property
     def commands(self) -> tuple[Command, ...]:
