@@ -9,14 +9,18 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def pairs(rights: Sequence[T], wrongs: Sequence[T], limit: int, key: str) -> list[tuple[T, T]]:
+def pairs(
+    rights: Sequence[T], wrongs: Sequence[T], limit: int, key: str, *, ordered: bool = False
+) -> list[tuple[T, T]]:
     """At most `limit` distinct pairs (right, wrong), spread over as many of both as can be.
 
-    The choice follows from `key` alone, so a prompt's pairs do not depend on what else is in the
-    batch. No answer is used a second time on its side before all are used once.
+    ordered: the first of `rights` are paired first. Else the choice follows from `key` alone, so a
+    prompt's pairs do not depend on what else is in the batch. No answer is used a second time on
+    its side before all are used once.
     """
     rng = random.Random(hashlib.sha256(key.encode()).digest())
-    rights, wrongs = rng.sample(rights, len(rights)), rng.sample(wrongs, len(wrongs))
+    shuffled = rng.sample(rights, len(rights))
+    rights, wrongs = rights if ordered else shuffled, rng.sample(wrongs, len(wrongs))
     if not rights or not wrongs:
         return []
     # Both sides go round in step; after a full cycle one shifts by one, so no pair comes twice.

@@ -1,35 +1,63 @@
 """What a synthesis method hands back."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 Row = dict[str, Any]
 
 
 class SynthesisError(ValueError):
-    """A method, setting or prompt row that can't be used; the message says what to do."""
+    """A method, setting, row, prompt file or engine that can't be used; says what to do."""
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A row, or something made of one, that was not used, and why.
+
+    reason: `step:word`, fit for counting. source: id of the row it came from. detail: free text.
+    provenance: JSON, all that was done to it. text: the answer that it is, "" for a source row.
+    """
+
+    id: str
+    source: str
+    reason: str
+    detail: str
+    text: str
+    columns: str
+    provenance: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one window of rows became."""
+
+    rows: list[Row]
+    rejects: list[Reject]
+
+
+@dataclass
+class Counts:
+    """What became of every row and of everything made on the way.
+
+    items: source rows, and candidates made of them. items = used + the rejected items.
+    rows: rows that came out. dropped: by reason, what was rejected: items, and rows that a
+    selection or the decontamination took out again; as many as there are rejects. notes: other
+    numbers worth knowing, such as requests answered by the store.
+    """
+
+    source: int = 0
+    items: int = 0
+    used: int = 0
+    rows: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Synthesis:
-    """Rows in the order of the prompts, and what became of every candidate.
-
-    counts: `candidates` = `kept` + the reasons why a candidate was not used, which are all other
-    keys but those that start with `prompts/`, `pairs/` or `candidates/` and count something else.
-    """
+    """All of it in memory. metrics: numbers of the whole set."""
 
     rows: list[Row]
-    counts: dict[str, int]
-
-    def __post_init__(self) -> None:
-        reasons = self.reasons()
-        assert self.counts["candidates"] == self.counts["kept"] + sum(reasons.values()), self.counts
-
-    def reasons(self) -> dict[str, int]:
-        """Candidates that were not used, by reason."""
-        other = ("prompts/", "pairs/", "candidates/")
-        return {
-            key: number
-            for key, number in self.counts.items()
-            if key not in ("candidates", "kept") and not key.startswith(other)
-        }
+    rejects: list[Reject]
+    counts: Counts
+    metrics: dict[str, float]

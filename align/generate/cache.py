@@ -13,7 +13,7 @@ from align.generate.engine import Completion, Conversation, Sampling
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same request would be answered differently or stored in another form."""
 
 
@@ -86,4 +86,5 @@ def _completion(fields: dict[str, Any]) -> Completion:
         token_ids=tuple(fields["token_ids"]),
         logps=tuple(fields["logps"]),
         finish_reason=fields["finish_reason"],
+        num_tokens=fields["num_tokens"],
     )

@@ -6,6 +6,7 @@ and values are written into room kept ready instead of being copied at every ste
 
 import hashlib
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,29 +27,45 @@ def context_length(model: PreTrainedModel) -> float:
     return getattr(model.config, "max_position_embeddings", None) or float("inf")
 
 
+class Sampled(NamedTuple):
+    """Token ids, their log-probabilities, whether the model ended it, and the first token's
+    likeliest choices as (token, log-probability)."""
+
+    token_ids: list[int]
+    logps: list[float]
+    stopped: bool
+    first: list[tuple[int, float]]
+
+
 @torch.inference_mode()
 def decode(
     model: PreTrainedModel,
     prompts: list[list[int]],
-    n: int,
+    samples: list[list[int]],
     sampling: Sampling,
     seed: int,
     end_ids: list[int],
     pad_id: int,
-) -> list[tuple[list[int], list[float], bool]]:
-    """`n` rows for each prompt: token ids, their log-probabilities, and whether it ended itself.
+    top_logprobs: int = 0,
+) -> list[Sampled]:
+    """A row for each sample number of each prompt.
 
     All in one batch, so memory is the caller's care. Each prompt must be shorter than the context.
-    Raises BrokenModelError for NaN logits.
+    top_logprobs: of the first token, the likeliest ones to report. Raises BrokenModelError for NaN
+    logits.
     """
     cache = _growing_cache(model)
-    logits, position, mask = _prefill(model, prompts, n, sampling.max_tokens, pad_id, cache)
+    num_samples = torch.tensor([len(numbers) for numbers in samples], device=model.device)
+    logits, position, mask = _prefill(
+        model, prompts, num_samples, sampling.max_tokens, pad_id, cache
+    )
     device = logits.device
-    out = _Output.empty(len(prompts) * n, sampling.max_tokens, device)
+    rows = torch.arange(len(logits), device=device)
+    out = _Output.empty(len(rows), sampling.max_tokens, device)
+    first = _likeliest(logits.float(), top_logprobs)
     limit = (context_length(model) - position).clamp(max=sampling.max_tokens)
-    uniforms = uniform_numbers(prompts, n, seed, sampling).to(device)
+    uniforms = uniform_numbers(prompts, samples, seed, sampling).to(device)
     ends = torch.tensor(end_ids, device=device)
-    rows = torch.arange(len(prompts) * n, device=device)
     alive = torch.ones_like(rows, dtype=torch.bool)
     for step in range(sampling.max_tokens):
         token, logp = draw(logits.float(), uniforms[rows, step], sampling)
@@ -65,18 +82,26 @@ def decode(
             rows, token, position, alive = rows[keep], token[keep], position[keep], alive[keep]
             mask = mask[keep] if mask is not None else None
         logits = _last_logits(model, token[:, None], mask, position[:, None] + step, cache)
-    return out.rows()
+    return [Sampled(*row, likeliest) for row, likeliest in zip(out.rows(), first, strict=True)]
+
+
+def _likeliest(logits: Tensor, number: int) -> list[list[tuple[int, float]]]:
+    """The likeliest tokens of each row with their log-probabilities, best first."""
+    logps, tokens = torch.log_softmax(logits, -1).topk(number, -1)
+    return [
+        list(zip(*row, strict=True)) for row in zip(tokens.tolist(), logps.tolist(), strict=True)
+    ]
 
 
 def _prefill(
     model: PreTrainedModel,
     prompts: list[list[int]],
-    n: int,
+    num_samples: Tensor,
     max_tokens: int,
     pad_id: int,
     cache: DynamicCache,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Read each prompt once into `cache`, then give it `n` rows.
+    """Read each prompt once into `cache`, then give it as many rows as it has samples.
 
     Returns, for the rows: logits (rows, vocabulary); the next token's position (rows,); the mask of
     prompt and completion (rows, longest prompt + max_tokens), None if nothing is padding.
@@ -86,12 +111,12 @@ def _prefill(
     padded = bool(lengths.min() < mask.shape[1])
     positions = (mask.cumsum(1) - 1).clamp(min=0)
     logits = _last_logits(model, input_ids, mask if padded else None, positions, cache)
-    cache.batch_repeat_interleave(n)
+    cache.batch_repeat_interleave(num_samples)
     whole = torch.cat([mask, mask.new_ones(len(prompts), max_tokens)], 1)
     return (
-        logits.repeat_interleave(n, 0),
-        lengths.repeat_interleave(n, 0),
-        whole.repeat_interleave(n, 0) if padded else None,
+        logits.repeat_interleave(num_samples, 0),
+        lengths.repeat_interleave(num_samples, 0),
+        whole.repeat_interleave(num_samples, 0) if padded else None,
     )
 
 
@@ -189,21 +214,25 @@ def _filtered(probs: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
     return kept, order
 
 
-def uniform_numbers(prompts: list[list[int]], n: int, seed: int, sampling: Sampling) -> Tensor:
-    """Uniform numbers in [0, 1), float64, (prompts x n, max_tokens).
+def uniform_numbers(
+    prompts: list[list[int]], samples: list[list[int]], seed: int, sampling: Sampling
+) -> Tensor:
+    """Uniform numbers in [0, 1), float64, (samples of all prompts, max_tokens).
 
-    Each row is a Philox stream (Salmon et al. 2011) keyed by seed, prompt and sample index.
+    Each row is a Philox stream (Salmon et al. 2011) keyed by seed, prompt and sample number.
     """
+    num_rows = sum(map(len, samples))
     if sampling.temperature == 0:
-        return torch.zeros(len(prompts) * n, sampling.max_tokens, dtype=torch.float64)
-    drawn = np.empty((len(prompts) * n, sampling.max_tokens))
-    for number, prompt in enumerate(prompts):
+        return torch.zeros(num_rows, sampling.max_tokens, dtype=torch.float64)
+    drawn = np.empty((num_rows, sampling.max_tokens))
+    rows = iter(drawn)
+    for prompt, numbers in zip(prompts, samples, strict=True):
         asked = hashlib.sha256(f"{seed}:{prompt}".encode())
-        for sample in range(n):
+        for sample in numbers:
             digest = asked.copy()
             digest.update(f":{sample}".encode())
             key = np.frombuffer(digest.digest()[:16], dtype="<u8")
-            np.random.Generator(np.random.Philox(key=key)).random(out=drawn[number * n + sample])
+            np.random.Generator(np.random.Philox(key=key)).random(out=next(rows))
     return torch.from_numpy(drawn)
 
 
@@ -247,7 +276,7 @@ class _GrowingLayer(DynamicLayer):
         self._show(end)
         return self.keys, self.values
 
-    def batch_repeat_interleave(self, repeats: int) -> None:
+    def batch_repeat_interleave(self, repeats: Tensor) -> None:
         self._keys = self._keys.repeat_interleave(repeats, 0)
         self._values = self._values.repeat_interleave(repeats, 0)
         self._show(self.get_seq_length())

@@ -1,8 +1,8 @@
 """What every engine takes and gives. Imports no torch."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 Conversation = list[dict[str, str]]
 
@@ -48,23 +48,69 @@ class Completion:
     """One sampled answer.
 
     text: decoded without the end token and without special tokens.
-    token_ids: what the model emitted, with the end token if it emitted one.
+    token_ids: what the model emitted, with the end token if it emitted one; () where a server does
+        not tell.
     logps: natural-log probability of each of `token_ids` under the model itself, at temperature 1
         and with no token filtered out, whatever the sampling was.
     finish_reason: "stop" if the model ended its turn, "length" if it was cut off.
+    num_tokens: how many tokens were sampled.
+    first_logps: the likeliest first tokens and their natural-log probabilities, as many as asked
+        for by `top_logprobs`.
     """
 
     text: str
     token_ids: tuple[int, ...]
     logps: tuple[float, ...]
     finish_reason: Literal["stop", "length"]
+    num_tokens: int = 0
+    first_logps: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A request that got no answer, when all retries that could help were made.
+
+    reason: a short fixed word, fit for counting: `http_429`, `timeout`, `garbage`, `empty`,
+        `other_model`, `content_filter`, `too_long`, ... detail: free text for a person.
+    """
+
+    reason: str
+    detail: str = ""
+
+
+OnAnswers = Callable[[Sequence[tuple[int, Completion | Failure]]], None]
+"""Called with (place in the list of requests, answer) as answers come, several at once where they
+are made at once. A request counts as in flight until this returns. What it raises ends the call."""
 
 
 class Engine(Protocol):
-    """A model that answers conversations. `fingerprint` names its weights."""
+    """A model that answers conversations. `fingerprint` names its weights.
 
-    @property
-    def fingerprint(self) -> str: ...
+    follows_schemas: whether `schema` holds the model to it; where False it is ignored. Calls may
+    come from several threads.
+    """
+
+    fingerprint: str
+    follows_schemas: bool
+
+    def answer(
+        self,
+        prompts: Sequence[Conversation],
+        samples: Sequence[int],
+        *,
+        sampling: Sampling,
+        seed: int,
+        on_answers: OnAnswers,
+        schema: Mapping[str, Any] | None = None,
+        top_logprobs: int = 0,
+    ) -> None:
+        """One completion for each prompt: number `samples[i]` of those that `prompts[i]` has.
+
+        The same prompt, sample, sampling and seed give the same answer, as far as the engine can
+        promise it; other samples of the prompt are independent. Raises GenerationError where no
+        request can be answered.
+        """
+        ...
 
     def generate(
         self,

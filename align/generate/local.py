@@ -1,10 +1,13 @@
 """Sampling from a model in this process, resumable."""
 
 import logging
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from transformers import (
     AutoModelForCausalLM,
@@ -14,24 +17,29 @@ from transformers import (
 )
 
 import align.model  # noqa: F401  (registers our architectures with transformers' auto classes)
-from align.errors import AlignError
 from align.generate.cache import CompletionCache, request_key
 from align.generate.decode import context_length, decode
-from align.generate.engine import Completion, Conversation, Progress, Sampling
+from align.generate.engine import (
+    Completion,
+    Conversation,
+    Failure,
+    OnAnswers,
+    Progress,
+    Sampling,
+)
+from align.generate.errors import GenerationError
 
 logger = logging.getLogger(__name__)
 
 
-class GenerationError(AlignError):
-    """A model, tokenizer or prompt that cannot be sampled from."""
-
-
 @dataclass(frozen=True)
 class _Request:
-    """A distinct prompt, and the places in the caller's list that its answer goes to."""
+    """A distinct prompt, the sample numbers asked of it, and the places in the caller's list that
+    the answers go to."""
 
     key: str
     token_ids: list[int]
+    samples: list[int]
     positions: list[int]
 
 
@@ -39,7 +47,7 @@ class LocalEngine:
     """Samples from a model in this process.
 
     model: a folder in transformers' format, or a (model, tokenizer) pair, taken as it is.
-    fingerprint: names the weights; part of every cache key.
+    fingerprint: names the weights; the engine's own names their precision too.
     max_batch_tokens: a chunk holds as many prompts as keep samples x (longest prompt + max_tokens)
         within this, and at least one. It bounds the memory of the key-value cache.
     device, dtype: for a folder only; by default the first GPU in bfloat16 if there is one, else the
@@ -61,6 +69,8 @@ class LocalEngine:
     Raises GenerationError for a tokenizer without chat template, pad token or end token.
     """
 
+    follows_schemas = False
+
     def __init__(
         self,
         model: str | Path | tuple[PreTrainedModel, PreTrainedTokenizerBase],
@@ -75,9 +85,10 @@ class LocalEngine:
             self.model, self.tokenizer = model
         else:
             self.model, self.tokenizer = _load(model, device, dtype)
-        self.fingerprint = fingerprint
+        self.fingerprint = f"{fingerprint}/{str(self.model.dtype).removeprefix('torch.')}"
         self.max_batch_tokens = max_batch_tokens
         self._cache = CompletionCache(cache) if cache is not None else None
+        self._model_in_use = threading.Lock()
         self._end_ids = _end_ids(self.model, self.tokenizer)
         if self.tokenizer.chat_template is None:
             raise GenerationError(
@@ -109,12 +120,12 @@ class LocalEngine:
         known = self._cache.load() if self._cache else {}
         results: list[list[Completion]] = [[] for _ in prompts]
         done = 0
-        for chunk in self._chunks(requests, n, sampling):
+        for chunk in self._chunks(requests, sampling):
             cached = all(request.key in known for request in chunk)
             if cached:
                 answers = [known[request.key] for request in chunk]
             else:
-                answers = self._answer([r.token_ids for r in chunk], n, sampling, seed)
+                answers = self._answer(chunk, sampling, seed)
                 if self._cache:
                     self._cache.append(zip([r.key for r in chunk], answers, strict=True))
             for request, completions in zip(chunk, answers, strict=True):
@@ -126,30 +137,99 @@ class LocalEngine:
                 on_progress(done, len(prompts), 0 if cached else sampled)
         return results
 
+    def _by_text(self, tokens: list[tuple[int, float]]) -> dict[str, float]:
+        """Log-probabilities by the tokens' text; tokens of the same text count together."""
+        logps: dict[str, float] = {}
+        for token, logp in tokens:
+            text = self.tokenizer.decode([token])
+            logps[text] = float(np.logaddexp(logps.get(text, -np.inf), logp))
+        return logps
+
+    def answer(
+        self,
+        prompts: Sequence[Conversation],
+        samples: Sequence[int],
+        *,
+        sampling: Sampling,
+        seed: int,
+        on_answers: OnAnswers,
+        schema: Mapping[str, Any] | None = None,
+        top_logprobs: int = 0,
+    ) -> None:
+        """See `Engine`; a chunk's answers are handed over together, shortest prompts first.
+
+        Called again for what was not handed over, it cuts the same chunks as before, so that a
+        resumed run has the same bits. A prompt that leaves no room in the context is a Failure
+        `too_long`.
+        """
+        places: dict[str, list[int]] = {}
+        for place, prompt in enumerate(prompts):
+            places.setdefault(repr(prompt), []).append(place)
+        token_ids = self._tokenized([prompts[some[0]] for some in places.values()])
+        requests, context = [], context_length(self.model)
+        for some, ids in zip(places.values(), token_ids, strict=True):
+            if len(ids) < context:
+                requests.append(_Request("", ids, [samples[place] for place in some], some))
+            else:
+                why = f"{len(ids)} tokens of prompt, and the model's context is {context}"
+                on_answers([(place, Failure("too_long", why)) for place in some])
+        requests.sort(key=lambda request: len(request.token_ids))
+        for chunk in self._chunks(requests, sampling):
+            answers = self._answer(chunk, sampling, seed, top_logprobs)
+            on_answers(
+                [
+                    pair
+                    for request, completions in zip(chunk, answers, strict=True)
+                    for pair in zip(request.positions, completions, strict=True)
+                ]
+            )
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """The mean of the last hidden states over each text's tokens, length 1; (texts, hidden)."""
+        rows: list[list[float]] = []
+        for start in range(0, len(texts), 32):
+            inputs = self.tokenizer(
+                list(texts[start : start + 32]),
+                return_tensors="pt",
+                padding=True,
+                truncation=True,
+                max_length=min(2048, self.model.config.max_position_embeddings),
+                padding_side="right",
+            ).to(self.model.device)
+            with self._model_in_use, torch.inference_mode():
+                hidden = self.model.base_model(
+                    input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]
+                ).last_hidden_state.float()
+            mask = inputs["attention_mask"][..., None]
+            mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
+            rows += torch.nn.functional.normalize(mean, dim=-1).tolist()
+        return rows
+
     def _requests(
         self, prompts: list[Conversation], n: int, sampling: Sampling, seed: int
     ) -> list[_Request]:
         """Distinct prompts, tokenised and checked, shortest first."""
         positions: dict[str, list[int]] = {}
-        engine = f"{self.fingerprint}/{self.model.dtype}"
         for position, prompt in enumerate(prompts):
-            key = request_key(engine, prompt, n=n, sampling=sampling, seed=seed)
+            key = request_key(self.fingerprint, prompt, n=n, sampling=sampling, seed=seed)
             positions.setdefault(key, []).append(position)
         if not positions:
             return []
-        texts = [
-            self.tokenizer.apply_chat_template(
-                prompts[places[0]], tokenize=False, add_generation_prompt=True
-            )
-            for places in positions.values()
-        ]
-        token_ids = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        token_ids = self._tokenized([prompts[places[0]] for places in positions.values()])
         requests = [
-            _Request(key, ids, places)
+            _Request(key, ids, list(range(n)), places)
             for (key, places), ids in zip(positions.items(), token_ids, strict=True)
         ]
         self._check_lengths(requests, sampling)
         return sorted(requests, key=lambda request: len(request.token_ids))
+
+    def _tokenized(self, prompts: Sequence[Conversation]) -> list[list[int]]:
+        """Token ids of each prompt under the chat template, up to where the answer begins."""
+        texts = [
+            self.tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
+            for prompt in prompts
+        ]
+        return self.tokenizer(texts, add_special_tokens=False)["input_ids"]
 
     def _check_lengths(self, requests: list[_Request], sampling: Sampling) -> None:
         context = context_length(self.model)
@@ -172,39 +252,54 @@ class LocalEngine:
                 context,
             )
 
-    def _chunks(
-        self, requests: list[_Request], n: int, sampling: Sampling
-    ) -> Iterator[list[_Request]]:
+    def _chunks(self, requests: list[_Request], sampling: Sampling) -> Iterator[list[_Request]]:
         chunk: list[_Request] = []
+        num_rows = 0
         for request in requests:
-            rows = (len(chunk) + 1) * n
+            num_rows += len(request.samples)
             longest = len(request.token_ids) + sampling.max_tokens
-            if chunk and rows * longest > self.max_batch_tokens:
+            if chunk and num_rows * longest > self.max_batch_tokens:
                 yield chunk
-                chunk = []
+                chunk, num_rows = [], len(request.samples)
             chunk.append(request)
         if chunk:
             yield chunk
 
     def _answer(
-        self, prompts: list[list[int]], n: int, sampling: Sampling, seed: int
+        self, chunk: list[_Request], sampling: Sampling, seed: int, top_logprobs: int = 0
     ) -> list[list[Completion]]:
-        was_training = self.model.training
-        self.model.eval()
-        try:
-            sampled = decode(
-                self.model, prompts, n, sampling, seed, self._end_ids, self.tokenizer.pad_token_id
-            )
-        finally:
-            self.model.train(was_training)
+        with self._model_in_use:
+            was_training = self.model.training
+            self.model.eval()
+            try:
+                sampled = decode(
+                    self.model,
+                    [request.token_ids for request in chunk],
+                    [request.samples for request in chunk],
+                    sampling,
+                    seed,
+                    self._end_ids,
+                    self.tokenizer.pad_token_id,
+                    top_logprobs,
+                )
+            finally:
+                self.model.train(was_training)
         texts = self.tokenizer.batch_decode(
-            [ids[:-1] if stopped else ids for ids, _, stopped in sampled], skip_special_tokens=True
+            [row.token_ids[:-1] if row.stopped else row.token_ids for row in sampled],
+            skip_special_tokens=True,
         )
-        completions = [
-            Completion(text, tuple(ids), tuple(logps), "stop" if stopped else "length")
-            for text, (ids, logps, stopped) in zip(texts, sampled, strict=True)
-        ]
-        return [completions[start : start + n] for start in range(0, len(completions), n)]
+        completions = iter(
+            Completion(
+                text=text,
+                token_ids=tuple(row.token_ids),
+                logps=tuple(row.logps),
+                finish_reason="stop" if row.stopped else "length",
+                num_tokens=len(row.token_ids),
+                first_logps=self._by_text(row.first),
+            )
+            for text, row in zip(texts, sampled, strict=True)
+        )
+        return [[next(completions) for _ in request.samples] for request in chunk]
 
 
 def _load(

@@ -42,6 +42,8 @@ def _mentions(annotation: Any, markers: tuple, value: Any, loc: Loc) -> Iterator
     if isinstance(value, BaseModel):
         yield from mentions(value, loc)
     elif isinstance(value, list):
+        if get_origin(annotation) in (Union, UnionType):  # list[...] | None
+            annotation = next(o for o in get_args(annotation) if get_origin(o) is list)
         item = (get_args(annotation) or (Any,))[0]
         for index, element in enumerate(value):
             yield from _mentions(*_unwrap(item), element, (*loc, index))

@@ -34,13 +34,20 @@ def _ref(*artifacts: str, or_path: bool = False) -> Any:
 
 
 ModelRef = _ref("model")
+EngineRef = _ref("model", "engine")
 CorpusRef = _ref("corpus")
 PromptsRef = _ref("corpus", "prompts", "reward_model")
 SftRef = _ref("sft_data", or_path=True)
 PreferenceRef = _ref("preference_data", or_path=True)
+DataRef = _ref("sft_data", "preference_data", or_path=True)
+CorpusPath = _ref("corpus", or_path=True)
 RewardRef = _ref("reward_model", or_path=True)
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+SOURCES = ("prompts", "data", "corpus")
+"""What a synthesis may start from."""
 
 
 class Strict(BaseModel):
@@ -146,39 +153,88 @@ class Model(Stage):
     chat_template: Annotated[str, FilePath()] | None = None
 
 
+class Server(Stage):
+    """A model behind an OpenAI-compatible server. The key is read from an environment variable."""
+
+    ARTIFACT: ClassVar[str] = "engine"
+    kind: Literal["server"]
+    url: str
+    model: str
+    api_key_env: str | None = None
+    label: str | None = None
+    served_as: str | None = None
+    follows_schemas: bool = True
+    max_concurrency: Positive = 256
+    timeout_s: Annotated[float, Field(gt=0)] = 600.0
+    retries: Annotated[int, Field(ge=0)] = 5
+
+
+class Replay(Stage):
+    """Answers from a file, for examples and for runs that must ask nobody."""
+
+    ARTIFACT: ClassVar[str] = "engine"
+    kind: Literal["replay"]
+    answers: Annotated[str, FilePath()]
+
+
 class PromptSet(Stage):
     """Prompts from a JSONL or parquet file or a hub data set, split into prompts and held-out."""
 
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
     ARTIFACT: ClassVar[str] = "prompts"
     kind: Literal["prompts"]
     source: Annotated[str, FilePath()]
     subset: str | None = None
     split: str = "train"
     prompt: str = "prompt"
-    answer: str = "answer"
+    answer: str | None = "answer"
     solution: str | None = None
     limit: Positive | None = None
-    heldout: Positive = 200
+    heldout: Annotated[int, Field(ge=0)] = 200
 
 
 class Synth(Stage):
-    """Rows from a model. Keys beyond these are the method's own settings."""
+    """Rows from a model. Keys beyond these are the method's own settings.
 
-    VERSION: ClassVar[int] = 2
+    It starts from one of `prompts`, `data` (rows of SFT or preference data) and `corpus` (a file or
+    folder of texts or other raw rows). The models beside `model`, and files, are settings of some
+    methods.
+    """
+
+    VERSION: ClassVar[int] = 3
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
     kind: Literal["synth"]
     method: str
-    model: ModelRef
-    prompts: Prompts
-    verifier: Annotated[str, FunctionName()]
-    samples: Positive = 8
+    model: EngineRef
+    engine: Literal["local", "vllm"] = "local"
+    engine_args: dict[str, Any] = {}
+    prompts: Prompts | None = None
+    data: list[DataRef] | None = None
+    corpus: CorpusPath | None = None
+    verifier: Annotated[str, FunctionName()] | None = None
     sampling: Sampling = Sampling()
-    output: Literal["sft", "preference"] = "sft"
+    output: Literal["sft", "preference", "prompts"] = "sft"
+    judge: EngineRef | None = None
+    judges: list[EngineRef] | None = None
+    reasoner: EngineRef | None = None
+    embedder: EngineRef | None = None
+    reward: _ref("reward_model") | None = None
+    constitution: Annotated[str, FilePath()] | None = None
+    templates: Annotated[str, FilePath()] | None = None
+    seeds: Annotated[str, FilePath()] | None = None
+    decontaminate: list[Annotated[str, FilePath()]] = []
 
     @property
     def artifact(self) -> str:
-        return f"{self.output}_data"
+        return "prompts" if self.output == "prompts" else f"{self.output}_data"
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Synth":
+        given = [name for name in SOURCES if getattr(self, name) is not None]
+        if len(given) != 1:
+            shown = " and ".join(given) or "none"
+            raise ValueError(f"give one of prompts, data and corpus, not {shown}")
+        return self
 
 
 class OnlineMerging(Strict):
@@ -273,6 +329,8 @@ KINDS: dict[str, type[Stage]] = {
     "tokenizer": Tokenizer,
     "pretrain": Pretrain,
     "model": Model,
+    "server": Server,
+    "replay": Replay,
     "prompts": PromptSet,
     "synth": Synth,
     "sft": Sft,

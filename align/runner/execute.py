@@ -62,6 +62,7 @@ def execute(recipe: Recipe, stage: PlannedStage, store: Store, progress: Progres
         inputs={name: store.get(name) for name in stage.inputs},
         root=recipe.root,
         work=work,
+        answers=store.answers(stage.name),
         run_seed=recipe.seed,
         is_main=is_main(),
         num_processes=processes,

@@ -5,8 +5,9 @@ without them the mistake would show hours later.
 """
 
 import ast
-from dataclasses import fields
+from dataclasses import MISSING, Field, fields
 from pathlib import Path
+from typing import Any
 
 import rewards
 import synth
@@ -17,9 +18,19 @@ from align.recipe.content import module_source
 from align.recipe.errors import RecipeError, did_you_mean
 from align.recipe.graph import Mention, mentions, refers_to_stage
 from align.recipe.load import Recipe
-from align.recipe.schema import FunctionName, Grpo, Ref, Synth
+from align.recipe.schema import SOURCES, FunctionName, Grpo, Ref, Synth
 
-SUPPLIED = {"seed", "on_progress"}  # settings of a method that the stage itself gives
+SUPPLIED = {"seed"}  # a setting of every method, which the stage itself gives
+METHODS_OWN = (  # keys of the schema that only some methods have a use for
+    "verifier",
+    "judge",
+    "judges",
+    "reasoner",
+    "embedder",
+    "reward",
+    "constitution",
+    "seeds",
+)
 RUN_CODE = {"code", "function"}  # verifiers that need a sandbox
 
 
@@ -54,11 +65,12 @@ def _order_problems(recipe: Recipe, name: str, stage: Grpo) -> list[str]:
 def _method_problems(recipe: Recipe, name: str, stage: Synth) -> list[str]:
     loc = ("stages", name)
     try:
-        settings = {field.name: field for field in fields(synth.settings(stage.method))}
+        method = synth.get(stage.method)
     except ValueError as error:
         return [f"{recipe.where(*loc, 'method')}: {error}"]
+    settings = {field.name: field for field in fields(method.Settings)}
     own = set(settings) - set(Synth.model_fields) - SUPPLIED
-    problems = []
+    problems = _choice_problems(recipe, name, stage, method)
     for key, value in (stage.model_extra or {}).items():
         at = f"{recipe.where(*loc, key)}: stages.{name}:"
         if key not in own:
@@ -66,7 +78,57 @@ def _method_problems(recipe: Recipe, name: str, stage: Synth) -> list[str]:
             problems.append(f"{at} unknown key '{key}': {stage.method} has no such setting{hint}")
         elif not accepts(annotation := _written(settings[key].type), value):
             problems.append(f"{at} {key} takes {annotation}, not {value!r}")
+    for key in METHODS_OWN:
+        given = getattr(stage, key) is not None
+        if given and key not in settings:
+            at = recipe.where(*loc, key)
+            problems.append(f"{at}: stages.{name}: {stage.method} has no use for '{key}'")
+        if not given and key in settings and _is_required(settings[key]):
+            problems.append(f"{recipe.where(*loc)}: stages.{name}: {stage.method} needs '{key}'")
+    return problems or _value_problems(recipe, name, stage, method)
+
+
+def _value_problems(recipe: Recipe, name: str, stage: Synth, method: Any) -> list[str]:
+    """What the method's own checks say, with stand-ins for the models that come later."""
+    chosen = {"sampling": stage.sampling, **(stage.model_extra or {})}
+    for key in METHODS_OWN:
+        if getattr(stage, key) is not None:
+            chosen[key] = _stand_in if key != "judges" else [_stand_in] * len(stage.judges)
+    for key in ("constitution", "seeds", "templates"):
+        if getattr(stage, key) is not None:
+            chosen[key] = recipe.root / getattr(stage, key)
+    if "output" in {field.name for field in fields(method.Settings)}:
+        chosen["output"] = stage.output
+    try:
+        synth.checked_settings(stage.method, chosen)
+    except synth.SynthesisError as error:
+        return [f"{recipe.where('stages', name)}: stages.{name}: {error}"]
+    return []
+
+
+def _stand_in(*_: Any, **__: Any) -> None:
+    """For a verifier or a model, where only its being there counts."""
+
+
+def _choice_problems(recipe: Recipe, name: str, stage: Synth, method: Any) -> list[str]:
+    """What the method can't start from or make."""
+    loc, problems = ("stages", name), []
+    source = next(key for key in SOURCES if getattr(stage, key) is not None)
+    if source not in method.SOURCES:
+        problems.append(
+            f"{recipe.where(*loc, source)}: stages.{name}: {stage.method} starts from "
+            f"{' or '.join(method.SOURCES)}, not from {source}"
+        )
+    if stage.output not in method.OUTPUTS:
+        problems.append(
+            f"{recipe.where(*loc)}: stages.{name}: {stage.method} makes "
+            f"{' or '.join(method.OUTPUTS)}, not {stage.output}; set output: {method.OUTPUTS[0]}"
+        )
     return problems
+
+
+def _is_required(field: Field) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
 
 
 def _written(annotation: object) -> str:

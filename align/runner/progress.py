@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import TextIO
 
 from rich.console import Console
@@ -47,24 +48,39 @@ class Progress:
         if self.live:
             self.live.stop()
 
-    def __call__(self, done: int, total: int, unit: str = "steps", **values: float) -> None:
-        """`done` of `total` `unit`; `values` are shown beside, such as loss or tokens_per_s."""
+    def __call__(
+        self,
+        done: int,
+        total: int | None,
+        unit: str = "steps",
+        *,
+        parts: Sequence[str] = (),
+        **values: float,
+    ) -> None:
+        """`done` of `total` `unit`; None where the total is not known.
+
+        values: shown beside, such as loss or tokens_per_s. parts: a line each below, where several
+        things go on at once.
+        """
         now = time.monotonic()
         if unit != self.unit:  # a stage's next phase; a resumed one starts above zero
             self.unit, self.first = unit, (now, done)
-        line = self._line(done, total, unit, values, now)
+        line = "\n    ".join([self._line(done, total, unit, values, now), *parts])
         if self.live:
             self.live.update(Text(line))
         elif now - self.shown >= PLAIN_EVERY_S:
             self.shown = now
             self.console.print(line, soft_wrap=True)
 
-    def _line(self, done: int, total: int, unit: str, values: dict, now: float) -> str:
+    def _line(self, done: int, total: int | None, unit: str, values: dict, now: float) -> str:
         start, already = self.first
         rate = (done - already) / (now - start) if now > start and done > already else 0.0
-        parts = [f"{self.label}  {done:,}/{total:,} {unit}"]
+        of_total = f"/{total:,}" if total is not None else ""
+        parts = [f"{self.label}  {done:,}{of_total} {unit}"]
         if rate:
-            parts += [f"{_number(rate)} {unit}/s", f"{duration((total - done) / rate)} left"]
+            parts.append(f"{_number(rate)} {unit}/s")
+        if rate and total is not None:
+            parts.append(f"{duration((total - done) / rate)} left")
         parts += [f"{name} {_number(value)}" for name, value in values.items()]
         return "  ".join(parts)
 

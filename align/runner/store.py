@@ -4,6 +4,7 @@ runs/<recipe name>/
     run.json, report.html
     <stage>/            a finished artifact, with manifest.json
     .work/<stage>@<fingerprint>-<n>p/   a stage being made by n processes; resumed if these hold
+    .answers/<stage>.sqlite             what models answered; kept whatever becomes of the stage
 """
 
 import json
@@ -60,6 +61,9 @@ class Store:
 
     def work_path(self, stage: str, fingerprint: str, num_processes: int) -> Path:
         return self.folder / ".work" / f"{stage}@{fingerprint[:16]}-{num_processes}p"
+
+    def answers(self, stage: str) -> Path:
+        return self.folder / ".answers" / f"{stage}.sqlite"
 
     def _works(self, stage: str) -> list[Path]:
         return sorted((self.folder / ".work").glob(f"{stage}@*"))

@@ -45,7 +45,10 @@ class Outcome:
 
 @dataclass
 class Job:
-    """One stage to carry out. `work` survives a kill; `output` becomes the artifact."""
+    """One stage to carry out. `work` survives a kill; `output` becomes the artifact.
+
+    answers: a file for what models answered; it outlives the work, whatever becomes of the stage.
+    """
 
     name: str
     config: Stage
@@ -53,6 +56,7 @@ class Job:
     inputs: dict[str, Artifact]
     root: Path
     work: Path
+    answers: Path
     run_seed: int
     is_main: bool
     num_processes: int

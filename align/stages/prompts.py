@@ -43,9 +43,8 @@ def run(job: Job) -> Outcome:
 def _prompt_row(job: Job, number: int, row: tables.Row) -> tables.Row:
     """One prompt row; its other columns go along for verifiers and rewards."""
     config = job.config
-    named = {"prompt": config.prompt, "answer": config.answer}
-    if config.solution:
-        named["solution"] = config.solution
+    given = {"prompt": config.prompt, "answer": config.answer, "solution": config.solution}
+    named = {field: column for field, column in given.items() if column is not None}
     for field, column in named.items():
         if row.get(column) in (None, "", [], {}):  # 0 and False are answers
             raise StageError(
@@ -61,15 +60,14 @@ def _prompt_row(job: Job, number: int, row: tables.Row) -> tables.Row:
         )
     prompt = _conversation(config.source, number, row[config.prompt])
     text = json.dumps(prompt, ensure_ascii=False, sort_keys=True)
-    answer = row[config.answer]  # a list of tests, a table: as JSON, which verifiers read
     rest = {k: v for k, v in row.items() if k not in {*named.values(), "id"}}
-    return {
-        **rest,
-        "id": hashlib.sha256(text.encode()).hexdigest()[:16],
-        "prompt": prompt,
-        "answer": answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False),
-        "solution": row[config.solution] if config.solution else None,
-    }
+    found = {**rest, "id": hashlib.sha256(text.encode()).hexdigest()[:16], "prompt": prompt}
+    if config.answer is not None:
+        answer = row[config.answer]  # a list of tests, a table: as JSON, which verifiers read
+        is_text = isinstance(answer, str)
+        found["answer"] = answer if is_text else json.dumps(answer, ensure_ascii=False)
+        found["solution"] = row[config.solution] if config.solution else None
+    return found
 
 
 def _conversation(source: str, number: int, value: Any) -> list[dict[str, str]]:

@@ -1,6 +1,7 @@
 """Rows between stages: parquet tables in artifacts, and files or data sets that people bring."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from align.stages.job import Job, StageError
 Row = dict[str, Any]
 
 DATA = "data.parquet"  # sft_data and preference_data
+REJECTED = "rejected.parquet"  # what a synthesis did not use, and why
 PROMPTS, HELDOUT = "prompts.parquet", "heldout.parquet"  # corpus, prompts, reward_model
 DOCUMENTS, PROSE = "documents.parquet", "prose_heldout.parquet"  # corpus
 
@@ -21,6 +23,46 @@ def write_table(path: Path, rows: Sequence[Row]) -> None:
     """Write rows as parquet; keys are the union of the rows' keys."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     pq.write_table(pa.Table.from_pylist([{n: r.get(n) for n in names} for r in rows]), path)
+
+
+class TableWriter:
+    """Rows to one parquet file in any number of parts, each forgotten once it is written.
+
+    Columns are the union of the parts'; one that is empty in a part takes its type from another.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._parts = path.with_suffix(".parts")
+        shutil.rmtree(self._parts, ignore_errors=True)
+        self._parts.mkdir(parents=True)
+        self._schemas: list[pa.Schema] = []
+        self.num_rows = 0
+
+    def add(self, rows: Sequence[Row]) -> None:
+        if rows:
+            part = self._parts / f"{len(self._schemas)}.parquet"
+            write_table(part, rows)
+            self._schemas.append(pq.read_schema(part))
+            self.num_rows += len(rows)
+
+    def discard(self) -> None:
+        shutil.rmtree(self._parts)
+
+    def close(self) -> None:
+        """Put the parts together. Raises StageError for a column of two different types."""
+        try:
+            schema = pa.unify_schemas(self._schemas, promote_options="permissive")
+            with pq.ParquetWriter(self.path, schema) as whole:
+                for number in range(len(self._schemas)):
+                    part = pq.read_table(self._parts / f"{number}.parquet")
+                    missing = [field for field in schema if field.name not in part.column_names]
+                    for field in missing:
+                        part = part.append_column(field, pa.nulls(len(part), field.type))
+                    whole.write_table(part.select(schema.names).cast(schema))
+        except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
+            raise StageError(f"{self.path.name}: the rows disagree on a column: {error}") from None
+        self.discard()
 
 
 def read_table(path: Path) -> list[Row]:
@@ -98,12 +140,19 @@ def training_rows(job: Job, columns: Sequence[str]) -> list[Row]:
     return rows
 
 
-def prompt_rows(job: Job, table: str = PROMPTS) -> list[Row]:
-    """The prompts that the stage's `prompts` names, after `skip` and `limit`."""
+def prompts_path(job: Job, table: str = PROMPTS) -> Path:
+    """The file of prompts that the stage's `prompts` names."""
     wanted = job.config.prompts
     path = job.path(wanted.source) / table
     if not path.is_file():
         raise StageError(f"stage '{wanted.source}' made no {path.stem} prompts for '{job.name}'")
+    return path
+
+
+def prompt_rows(job: Job, table: str = PROMPTS) -> list[Row]:
+    """The prompts that the stage's `prompts` names, after `skip` and `limit`."""
+    wanted = job.config.prompts
+    path = prompts_path(job, table)
     stop = None if wanted.limit is None else wanted.skip + wanted.limit
     rows = read_table(path)
     chosen = rows[wanted.skip : stop]

@@ -14,7 +14,7 @@ DRAWS = 20_000
 
 
 def counts(sampling, seed=0):
-    uniforms = uniform_numbers([[seed]], 1, seed, Sampling(max_tokens=DRAWS))[0]
+    uniforms = uniform_numbers([[seed]], [[0]], seed, Sampling(max_tokens=DRAWS))[0]
     token, _ = draw(LOGITS.expand(DRAWS, -1), uniforms, sampling)
     return torch.bincount(token, minlength=5).double()
 
@@ -76,10 +76,13 @@ def test_a_large_vocabulary_keeps_its_tail():
 
 
 def test_uniform_numbers_depend_on_seed_prompt_and_sample_alone():
-    long = uniform_numbers([[1, 2], [3]], 2, 0, Sampling(max_tokens=50))
-    assert torch.equal(uniform_numbers([[3]], 2, 0, Sampling(max_tokens=10)), long[2:, :10])
+    long = uniform_numbers([[1, 2], [3]], [[0, 1], [0, 1]], 0, Sampling(max_tokens=50))
+    assert torch.equal(uniform_numbers([[3]], [[0, 1]], 0, Sampling(max_tokens=10)), long[2:, :10])
+    assert torch.equal(uniform_numbers([[3]], [[1]], 0, Sampling(max_tokens=10))[0], long[3, :10])
     assert len({row[0] for row in long.tolist()}) == 4
-    assert not torch.equal(uniform_numbers([[3]], 1, 1, Sampling(max_tokens=10))[0], long[2, :10])
+    assert not torch.equal(
+        uniform_numbers([[3]], [[0]], 1, Sampling(max_tokens=10))[0], long[2, :10]
+    )
 
 
 @pytest.mark.parametrize(

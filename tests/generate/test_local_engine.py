@@ -1,5 +1,6 @@
 import json
 import logging
+import math
 import random
 
 import pytest
@@ -284,3 +285,78 @@ def test_nan_logits_are_an_error(tokenizer):
         engine(broken, tokenizer).generate(
             conversations(1), n=1, sampling=Sampling(max_tokens=3), seed=0
         )
+
+
+def answered(local, prompts, samples, done=(), **more):
+    """Answers by place, and the sizes of the batches they came in; `done` is not asked again."""
+    found, batches = {}, []
+    left = [place for place in range(len(prompts)) if place not in done]
+
+    def take(answers):
+        found.update((left[place], answer) for place, answer in answers)
+        batches.append(len(answers))
+
+    local.answer(
+        [prompts[place] for place in left],
+        [samples[place] for place in left],
+        sampling=Sampling(max_tokens=20),
+        seed=2,
+        on_answers=take,
+        **more,
+    )
+    return found, batches
+
+
+def test_answer_and_generate_draw_the_same_samples(model, tokenizer):
+    prompts = conversations(5)
+    local = engine(model, tokenizer)
+    groups = local.generate(prompts, n=3, sampling=Sampling(max_tokens=20), seed=2)
+    # Every second sample of each prompt: numbers 0, 2 of one, 1 of the next.
+    asked = [(p, s) for p in range(5) for s in range(3) if (3 * p + s) % 2 == 0]
+    found, _ = answered(local, [prompts[p] for p, _ in asked], [s for _, s in asked])
+    assert [found[i].token_ids for i in range(len(asked))] == [
+        groups[p][s].token_ids for p, s in asked
+    ]
+    assert all(found[i].num_tokens == len(found[i].token_ids) for i in found)
+
+
+def test_answers_asked_again_after_a_kill_come_in_the_same_batches(model, tokenizer):
+    prompts = [prompt for prompt in conversations(12) for _ in range(2)]
+    samples = [0, 1] * 12
+    small = engine(model, tokenizer, max_batch_tokens=400)
+    whole, batches = answered(small, prompts, samples)
+    assert len(batches) > 3 and sorted(whole) == list(range(24))
+    order = list(whole)
+    for survived in (1, 3):
+        done = order[: sum(batches[:survived])]
+        rest, again = answered(small, prompts, samples, done=done)
+        assert again == batches[survived:]
+        assert rest == {place: whole[place] for place in order if place not in done}
+
+
+def test_the_likeliest_first_tokens_are_the_models_own(model, tokenizer):
+    prompts = conversations(2)
+    found, _ = answered(engine(model, tokenizer), prompts, [0, 0], top_logprobs=4)
+    for place, prompt in enumerate(prompts):
+        ids = torch.tensor([prompt_ids(tokenizer, prompt)])
+        logps = torch.log_softmax(model(ids).logits[0, -1], -1)
+        best = logps.topk(4)
+        sums = {}
+        for logp, token in zip(best.values.tolist(), best.indices.tolist(), strict=True):
+            text = tokenizer.decode([token])  # several tokens of this vocabulary have no text
+            sums[text] = sums.get(text, 0.0) + math.exp(logp)
+        first = {text: math.exp(logp) for text, logp in found[place].first_logps.items()}
+        assert first == pytest.approx(sums, abs=1e-5)
+
+
+def test_a_prompt_beyond_the_context_fails_alone(model, tokenizer):
+    prompts = [[{"role": "user", "content": "a" * 400}], *conversations(1)]
+    found, _ = answered(engine(model, tokenizer), prompts, [0, 0])
+    assert found[0].reason == "too_long" and found[1].token_ids
+
+
+def test_embeddings_do_not_depend_on_padding(model, tokenizer):
+    local = engine(model, tokenizer)
+    together = torch.tensor(local.embed(["ab", "a 1 b 0 a", ""]))
+    assert together.norm(dim=-1)[:2].tolist() == pytest.approx([1, 1], abs=1e-5)
+    assert torch.allclose(together[:1], torch.tensor(local.embed(["ab"])), atol=1e-5)

@@ -128,8 +128,8 @@ def test_all_mistakes_are_told_at_once(tmp_path):
 
 
 def test_a_missing_key_is_named(tmp_path):
-    text = GOOD.replace("    verifier: math\n", "")
-    assert problems(tmp_path, text) == ["r.yaml:7:3: stages.math needs the key 'verifier'"]
+    text = GOOD.replace("    method: rejection_sampling\n", "")
+    assert problems(tmp_path, text) == ["r.yaml:7:3: stages.math needs the key 'method'"]
 
 
 def test_overrides_apply_and_their_mistakes_name_the_override(tmp_path):

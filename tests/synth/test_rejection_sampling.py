@@ -1,40 +1,14 @@
 import json
 from collections import Counter
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 import pytest
 
 import synth
 import verifiers
+from synth.equations import equations, first_wrong
 from synth.pairing import pairs
-
-
-@dataclass(frozen=True)
-class Sampling:
-    temperature: float = 1.0
-    max_tokens: int = 16
-
-
-@dataclass(frozen=True)
-class Completion:
-    text: str
-    finish_reason: str = "stop"
-    token_ids: tuple[int, ...] = ()
-
-
-class Engine:
-    """Hands out prepared completions, the same for a prompt whatever else is asked."""
-
-    fingerprint = "fake:1"
-
-    def __init__(self, texts: dict[str, list[str | Completion]]):
-        self.texts = texts
-
-    def generate(self, prompts, *, n, sampling, seed, on_progress=None):
-        groups = [self.texts[prompt[-1]["content"]][:n] for prompt in prompts]
-        if on_progress:
-            on_progress(len(prompts), len(prompts), 7)
-        return [[Completion(c) if isinstance(c, str) else c for c in group] for group in groups]
+from tests.synth.scripted import Completion, Failure, Sampling, Scripted, last
 
 
 def row(question: str, answer: str, **more: str) -> dict:
@@ -45,31 +19,38 @@ def row(question: str, answer: str, **more: str) -> dict:
 def run(prompts, texts, **settings):
     chosen = {"verifier": verifiers.get("math"), "sampling": Sampling(), "seed": 3, **settings}
     chosen.setdefault("samples", len(next(iter(texts.values()))))
-    return synth.run("rejection_sampling", prompts, Engine(texts), **chosen)
+    engine = Scripted(lambda messages, sample: texts[last(messages)][sample])
+    return synth.run("rejection_sampling", prompts, engine, **chosen)
+
+
+def texts_of(rows: list[dict], column: str = "completion") -> list[str]:
+    return [row[column][0]["content"] for row in rows]
 
 
 MIXED = ["#### 3", "a\n#### 3", "a  \n#### 3 ", "b\n#### 3", "#### 4", "", "junk", "5\n#### 5"]
-CUT = Completion("#### 3", finish_reason="length")
+CUT = Completion("#### 3", "length")
+LOST = Failure("http_500")
 
 
-def total(counts: dict[str, int]) -> int:
-    return sum(n for key, n in counts.items() if "/" not in key and key != "candidates")
+def accounted(made: synth.Synthesis) -> bool:
+    counts = made.counts
+    return counts.items == counts.used + sum(counts.dropped.values())
 
 
 def test_sft_keeps_distinct_right_completions_and_accounts_for_all() -> None:
-    made = run([row("q", "3")], {"q": [*MIXED, CUT]}, max_per_prompt=2)
-    assert [r["completion"][0]["content"] for r in made.rows] == ["#### 3", "a\n#### 3"]
-    assert made.counts == {
-        "candidates": 9,
-        "candidates/sampled": 9,
-        "kept": 2,
-        "wrong": 4,
-        "duplicate": 1,
+    prompts = [row("q", "3"), row("r", "9")]
+    texts = {"q": [*MIXED, CUT, LOST], "r": [*MIXED, CUT, LOST]}
+    made = run(prompts, texts, max_per_prompt=2, max_failed=1.0)
+    assert texts_of(made.rows) == ["#### 3", "a\n#### 3"]
+    assert made.counts.dropped == {
+        "distinct:duplicate": 2,
+        "no_right_answer": 1,
         "over_max": 1,
-        "truncated": 1,
-        "prompts/total": 1,
+        "sample:failed:http_500": 2,
+        "sample:truncated": 2,
+        "verify:wrong": 4 + 7,
     }
-    assert made.counts["candidates"] == total(made.counts)
+    assert made.counts.items == 22 and accounted(made)
 
 
 def test_rows_carry_their_prompt_and_where_they_come_from() -> None:
@@ -83,24 +64,20 @@ def test_rows_carry_their_prompt_and_where_they_come_from() -> None:
         "task": "t",
         "completion": [{"role": "assistant", "content": "#### 3"}],
     }
-    assert provenance == {
-        "method": "rejection_sampling",
-        "method_version": 1,
-        "model": "fake:1",
-        "sampling": {"temperature": 1.0, "max_tokens": 16},
-        "seed": 3,
-        "verifier": "verifiers.math.judging.verify",
-        "parent": "id-q",
-        "source": "sample",
-        "sample": 1,
-        "verdict": {"correct": True, "score": 1.0, "reason": "equal", "detail": ""},
-    }
+    sampled, verified = provenance["steps"]
+    assert sampled["sample"] == 1 and sampled["model"] == "scripted:1"
+    assert sampled["sampling"] == {"temperature": 1.0, "max_tokens": 16}
+    assert verified["verifier"] == "verifiers.math.judging.verify"
+    assert verified["verdict"]["correct"] is True and provenance["parents"] == ["id-q"]
 
 
 def test_undecided_is_neither_right_nor_wrong() -> None:
     made = run([row("q", "no\nmark")], {"q": ["#### 3", "x"]}, output="preference")
-    assert made.rows == [] and made.counts["undecided:unparsable_reference"] == 2
-    assert "wrong" not in made.counts and made.counts["prompts/no_right_answer"] == 1
+    assert made.rows == []
+    assert made.counts.dropped == {
+        "no_right_answer": 1,
+        "verify:undecided:unparsable_reference": 2,
+    }
 
 
 def test_the_worked_solution_is_one_more_candidate_and_is_verified() -> None:
@@ -109,14 +86,12 @@ def test_the_worked_solution_is_one_more_candidate_and_is_verified() -> None:
         row("b", "3", solution="slip\n#### 4"),
         row("c", "3"),
     ]
-    texts = {key: ["x"] for key in "abc"}
+    texts = {name: ["#### 5"] for name in "abc"}
     made = run(prompts, texts, reference_solutions=True)
     (only,) = made.rows
-    provenance = json.loads(only["provenance"])
-    assert (only["id"], provenance["source"], provenance["sample"]) == ("id-a", "reference", None)
-    assert made.counts["candidates/reference"] == 2 and made.counts["candidates"] == 5
-    assert made.counts["prompts/no_reference_solution"] == 1
-    assert total(made.counts) == 5
+    assert only["id"] == "id-a" and texts_of([only]) == ["work\n#### 3"]
+    assert json.loads(only["provenance"])["steps"][0] == {"step": "reference"}
+    assert made.counts.dropped["verify:wrong"] == 3 + 1 and accounted(made)
     assert run(prompts, texts).rows == []
 
 
@@ -127,17 +102,15 @@ def test_pairs_set_right_against_wrong_and_account_for_all() -> None:
     assert [r["id"] for r in made.rows] == ["id-q"] * 3
     for made_row in made.rows:
         provenance = json.loads(made_row["provenance"])
-        assert provenance["chosen"]["verdict"]["correct"] is True
-        assert provenance["rejected"]["verdict"]["correct"] is False
-        assert provenance["chosen"]["sample"] != provenance["rejected"]["sample"]
-        assert "#### 3" in made_row["chosen"][0]["content"]
-        assert "#### 3" not in made_row["rejected"][0]["content"]
-    assert len({r["chosen"][0]["content"] for r in made.rows}) == 3  # spread, not one thrice
-    assert len({r["rejected"][0]["content"] for r in made.rows}) == 3
-    assert made.counts["kept"] == 6 and made.counts["unpaired"] == 3
-    assert made.counts["pairs/kept"] == 3 and made.counts["pairs/over_max"] == 3 * 4 - 3
-    assert made.counts["prompts/no_right_answer"] == made.counts["prompts/no_wrong_answer"] == 1
-    assert made.counts["candidates"] == total(made.counts) == 24
+        verdicts = [provenance[side][-1]["verdict"] for side in ("chosen", "rejected")]
+        assert [verdict["correct"] for verdict in verdicts] == [True, False]
+    assert all("#### 3" in text for text in texts_of(made.rows, "chosen"))
+    assert not any("#### 3" in text for text in texts_of(made.rows, "rejected"))
+    assert len(set(texts_of(made.rows, "chosen"))) == 3  # spread, not one thrice
+    assert len(set(texts_of(made.rows, "rejected"))) == 3
+    dropped = made.counts.dropped
+    assert dropped["no_right_answer"] == dropped["no_wrong_answer"] == 1
+    assert dropped["unpaired"] == 1 + 1 + 1 and accounted(made)
 
 
 @pytest.mark.parametrize("output", ["sft", "preference"])
@@ -145,7 +118,6 @@ def test_a_prompts_rows_do_not_depend_on_the_batch(output: str) -> None:
     prompts = [row(str(n), "3") for n in range(20)]
     texts = {str(n): MIXED for n in range(20)}
     whole = run(prompts, texts, output=output, pairs_per_prompt=2)
-    assert whole == run(prompts, texts, output=output, pairs_per_prompt=2)
     single = [run([p], texts, output=output, pairs_per_prompt=2).rows for p in prompts]
     assert whole.rows == [made for rows in single for made in rows]
 
@@ -153,8 +125,8 @@ def test_a_prompts_rows_do_not_depend_on_the_batch(output: str) -> None:
 def test_another_seed_chooses_other_pairs() -> None:
     prompts, texts = [row(str(n), "3") for n in range(20)], {str(n): MIXED for n in range(20)}
     first, second = (run(prompts, texts, output="preference", seed=seed).rows for seed in (1, 2))
-    texts_of = [[(r["chosen"], r["rejected"]) for r in rows] for rows in (first, second)]
-    assert texts_of[0] != texts_of[1]
+    chosen = [[(r["chosen"], r["rejected"]) for r in rows] for rows in (first, second)]
+    assert chosen[0] != chosen[1]
 
 
 @pytest.mark.parametrize(("num_right", "num_wrong"), [(1, 1), (2, 4), (3, 5), (4, 6), (1, 7)])
@@ -171,10 +143,82 @@ def test_pairs_are_all_distinct_and_evenly_spread(num_right: int, num_wrong: int
     assert pairs([], wrongs, 3, "key") == pairs(rights, [], 3, "key") == []
 
 
+def test_of_equal_equations_the_wording_farthest_from_those_kept_stays() -> None:
+    near, far = "2 + 1 = 3 apples\n#### 3", "in all there are two and one more: 2 + 1 = 3\n#### 3"
+    first = "1 + 1 + 1 = 3 apples\n#### 3"
+    for answers in ([first, near, far], [first, far, near]):
+        made = run([row("q", "3")], {"q": answers}, distinct="equations")
+        assert texts_of(made.rows) == [first, far]
+    everything = [first, near, far, "4 - 1 = 3\n#### 3", "3\n#### 3"]
+    for samples in (1, 2, 3, 4, 5):
+        made = run([row("q", "3")], {"q": everything}, distinct="equations", samples=samples)
+        kept = [equations(text) for text in texts_of(made.rows)]
+        assert len(set(kept)) == len(kept) == (1, 2, 2, 3, 4)[samples - 1]
+
+
+def test_a_right_answer_with_a_slip_on_the_way_goes() -> None:
+    answers = ["2*3=<<2*3=7>>7, less 4 is 3\n#### 3", "<<7-4=3>>\n#### 3"]
+    made = run([row("q", "3")], {"q": answers}, check_equations=True)
+    assert texts_of(made.rows) == answers[1:]
+    assert made.counts.dropped == {"equations:wrong": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "wrong"),
+    [
+        ("so 2*3=<<2*3=7>>7", ("2*3=7",), "2*3=7"),
+        ("He has 24 - 5 = 19, 19 + 1 = 20.", ("24-5=19", "19+1=20"), None),
+        ("1,200 x 2 = 2,400 and x = 5", ("1200*2=2400",), None),
+        ("10% of it; 10% * 50 = 5", ("10%*50=5",), None),
+        ("1/3 = 0.333, 2/3 = 0.7", ("1/3=0.333", "2/3=0.7"), "2/3=0.7"),
+        ("7 / 0 = 3 and (1 + 2) * 3 = 9", ("7/0=3", "(1+2)*3=9"), None),
+        ("2024-11-27 = 5", ("2024-11-27=5",), "2024-11-27=5"),
+        ("no numbers", (), None),
+    ],
+)
+def test_equations_are_found_and_evaluated(text, found, wrong) -> None:
+    assert equations(text) == found
+    assert first_wrong(text) == wrong
+
+
+def test_a_reward_model_puts_the_best_first() -> None:
+    def reward(prompts, completions):
+        assert len(prompts) == len(completions)
+        return [float(len(completion[0]["content"])) for completion in completions]
+
+    reward.fingerprint = "reward:1"
+    made = run([row("q", "3")], {"q": MIXED}, reward=reward, max_per_prompt=1)
+    assert texts_of(made.rows) == ["a\n#### 3"]
+    scored = json.loads(made.rows[0]["provenance"])["steps"][-1]
+    assert scored == {"step": "reward", "score": 8.0}
+    made = run([row("q", "3")], {"q": MIXED}, reward=reward, output="preference")
+    assert texts_of(made.rows, "chosen") == ["a\n#### 3"]
+
+
+def test_a_system_prompt_is_part_of_what_is_asked_and_not_of_the_row() -> None:
+    seen = []
+
+    def script(messages, sample):
+        seen.append([message["role"] for message in messages])
+        return "#### 3"
+
+    made = synth.run(
+        "rejection_sampling",
+        [row("q", "3")],
+        Scripted(script),
+        verifier=verifiers.get("math"),
+        sampling=Sampling(),
+        system="Be brief.",
+    )
+    assert seen[0] == ["system", "user"]
+    assert [message["role"] for message in made.rows[0]["prompt"]] == ["user"]
+
+
 def test_hostile_completions_are_rejected_and_counted() -> None:
     hostile = ["", "\x00" * 99, "3 " * 1_000_000, "q", "\\boxed{" * 99_999, "\ud83d"]
-    made = run([row("q", "3")], {"q": hostile})
-    assert made.rows == [] and made.counts["wrong"] == len(hostile)
+    made = run([row("q", "3")], {"q": hostile}, check_equations=True, distinct="equations")
+    # An empty text and one that can't be encoded are two; of equal ones a second would go.
+    assert made.rows == [] and made.counts.dropped["verify:wrong"] == len(hostile)
 
 
 def test_mistakes_are_named() -> None:
@@ -184,20 +228,15 @@ def test_mistakes_are_named() -> None:
     with pytest.raises(ValueError, match="no setting 'sample'; did you mean 'samples'"):
         run([row("q", "3")], texts, sample=3)
     with pytest.raises(ValueError, match="verifier"):
-        synth.run("rejection_sampling", [], Engine({}), sampling=Sampling())
+        synth.run("rejection_sampling", [], Scripted(None), sampling=Sampling())
     for bad in ({"samples": 0}, {"samples": True}, {"max_per_prompt": 0}, {"output": "dpo"}):
         with pytest.raises(ValueError, match=next(iter(bad))):
             run([row("q", "3")], texts, **bad)
-    with pytest.raises(ValueError, match="prompt row 0 has no answer"):
-        run([{"id": "q", "prompt": []}], texts)
-    with pytest.raises(ValueError, match=r"returned 1 groups of \[1\] completions"):
-        run([row("q", "3")], texts, samples=2)
+    with pytest.raises(ValueError, match="row 0 has no answer"):
+        run([{"id": "q", "prompt": [1]}], texts)
+    assert run([], texts).rows == []
 
 
-def test_settings_are_declared_for_the_recipe_and_progress_reaches_the_caller() -> None:
+def test_settings_are_declared_for_the_recipe() -> None:
     names = {field.name for field in fields(synth.settings("rejection_sampling"))}
     assert {"samples", "max_per_prompt", "pairs_per_prompt", "reference_solutions"} <= names
-    seen = []
-    run([row("q", "3")], {"q": ["x"]}, on_progress=lambda *numbers: seen.append(numbers))
-    assert seen == [(1, 1, 7)]
-    assert run([], {"q": ["x"]}).rows == []
