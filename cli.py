@@ -1,5 +1,7 @@
 """The `align` command: talks to a person, decides nothing."""
 
+from contextlib import nullcontext
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -113,6 +115,63 @@ def chat(
         talk = Chat(model, temperature=temperature, max_tokens=max_tokens)
         while question := _ask():
             console.print(talk.say(question), markup=False)
+
+
+data = typer.Typer(no_args_is_help=True, help="Look at the rows that a stage has built.")
+app.add_typer(data, name="data")
+
+DataPath = Annotated[
+    Path, typer.Argument(metavar="DATA", help="A stage's folder, as runs/NAME/STAGE, or a file.")
+]
+Rejected = Annotated[bool, typer.Option("--rejected", help="What the stage did not use, and why.")]
+
+
+@data.command("show")
+def data_show(
+    path: DataPath,
+    rejected: Rejected = False,
+    where: Annotated[
+        list[str],
+        typer.Option(
+            "--where",
+            metavar="CONDITION",
+            help="Rows of which this holds, as reason=verify:wrong, provenance.steps.sample>2 or "
+            "completion.content~word. Repeatable.",
+        ),
+    ] = [],  # noqa: B006 - typer copies it
+    skip: Annotated[int, typer.Option(min=0, help="Rows to leave out first.")] = 0,
+    limit: Annotated[int, typer.Option(min=1, help="Most rows to show.")] = 50,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Whose chat template; by default the model's that was asked."),
+    ] = None,
+) -> None:
+    """Page through rows, rendered with the chat template; what is trained on is in colour."""
+    with _reported():
+        from align.report import data_rows, data_view
+
+        found = data_rows.open_data(path, rejected=rejected)
+        template = data_view.template_for(found, model)
+        wanted = islice(data_rows.chosen(found.rows(), where), skip, skip + limit)
+        with console.pager(styles=True) if console.is_terminal else nullcontext():
+            if not template.is_models_own and not rejected:
+                console.print("no tokenizer at hand: shown as ChatML, see --model", style="dim")
+            number = skip
+            for number, row in enumerate(wanted, skip + 1):
+                console.print(data_view.view(row, number, template))
+            if number == skip:
+                console.print(f"none of the {found.num_rows:,} rows fits")
+
+
+@data.command("stats")
+def data_stats(path: DataPath, rejected: Rejected = False) -> None:
+    """Say how many rows there are, how long they are, and what was dropped."""
+    with _reported():
+        from align.report import data_rows, data_stats
+
+        found = data_stats.stats(data_rows.open_data(path, rejected=rejected))
+        for line in data_stats.lines(found):
+            console.print(line, markup=False, soft_wrap=True)
 
 
 @app.command()
