@@ -11,7 +11,7 @@ evaluation sets.
 from synth.flow.settings import Settings
 from synth.flow.store import Store
 from synth.flow.stream import Stream
-from synth.methods import NAMES, checked_settings, get, run, settings, stream
+from synth.methods import NAMES, checked_settings, get, identity, run, settings, stream
 from synth.synthesis import Counts, Part, Reject, Synthesis, SynthesisError
 
 __align_toolkit__ = True
@@ -28,6 +28,7 @@ __all__ = [
     "SynthesisError",
     "checked_settings",
     "get",
+    "identity",
     "run",
     "settings",
     "stream",

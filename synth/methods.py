@@ -13,11 +13,13 @@ A method is a module of this package with
 
 from collections.abc import Iterable, Mapping, Sized
 from dataclasses import fields
+from hashlib import blake2b
 from importlib import import_module
 from typing import Any
 
 from synth.flow.store import Store
 from synth.flow.stream import Stream, Watch, check_rows
+from synth.flow.templates import PROMPTS
 from synth.synthesis import Part, Row, Synthesis, SynthesisError
 from verifiers.suggest import did_you_mean
 
@@ -29,6 +31,14 @@ def get(name: str) -> Any:
     if name not in NAMES:
         raise SynthesisError(f"unknown synthesis method '{name}'{did_you_mean(name, NAMES)}")
     return import_module(f"synth.{name}")
+
+
+def identity(method: str) -> str:
+    """Hex digest of the method's VERSION and its prompt files: what its meaning depends on."""
+    digest = blake2b(str(get(method).VERSION).encode(), digest_size=16)
+    for path in sorted((PROMPTS / method).glob("*")):
+        digest.update(f"\0{path.name}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def settings(method: str) -> type:

@@ -17,7 +17,7 @@ from align.recipe.content import module_source, path_sha256
 from align.recipe.errors import RecipeError
 from align.recipe.graph import Mention, inputs_of, mentions, refers_to_stage, topological
 from align.recipe.load import Recipe
-from align.recipe.schema import FilePath, FunctionName, Launch, Ref, Stage
+from align.recipe.schema import FilePath, FunctionName, Launch, Ref, Stage, Synth
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,15 @@ class PlannedStage:
 
 
 def plan_stages(
-    recipe: Recipe, sources: Mapping[str, str] = MappingProxyType({})
+    recipe: Recipe,
+    sources: Mapping[str, str] = MappingProxyType({}),
+    methods: Mapping[str, str] = MappingProxyType({}),
 ) -> list[PlannedStage]:
     """Stages in an order in which every input comes before its user.
 
-    sources: text of the functions that are known by a name alone (`align.reward`). Raises
-    RecipeError if a file that a stage names cannot be read.
+    sources: text of the functions that are known by a name alone (`align.reward`). methods: what
+    decides the meaning of each synthesis method, its prompt files among it. Raises RecipeError if a
+    file that a stage names cannot be read.
     """
     planned: dict[str, PlannedStage] = {}
     for name in topological(recipe.stages):
@@ -52,6 +55,8 @@ def plan_stages(
             "inputs": inputs,
             "files": _files(recipe, name, sources),
         }
+        if isinstance(config, Synth):
+            identity["method"] = methods.get(config.method)
         canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))
         fingerprint = hashlib.sha256(canonical.encode()).hexdigest()
         planned[name] = PlannedStage(name, config, launch, inputs, identity, fingerprint)

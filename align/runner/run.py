@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import rewards
+import synth
 from align.errors import AlignError
 from align.recipe.errors import did_you_mean
 from align.recipe.load import Recipe, load_recipe
 from align.recipe.plan import PlannedStage, changes, plan_stages
+from align.recipe.schema import Synth
 from align.runner.execute import execute, is_main, library_versions, world_size
 from align.runner.launch import launch
 from align.runner.lock import locked
@@ -88,7 +90,9 @@ def plan(
     preflight(recipe)
     store = Store(Path(runs) / recipe.name)
     states: dict[str, StageState] = {}
-    for stage in plan_stages(recipe, rewards.sources()):
+    synthesis = {s.method for s in recipe.stages.values() if isinstance(s, Synth)}
+    methods = {name: synth.identity(name) for name in synthesis}
+    for stage in plan_stages(recipe, rewards.sources(), methods):
         states[stage.name] = _state(stage, store, states)
     return Run(store.folder, recipe, list(states.values()))
 

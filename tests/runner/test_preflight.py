@@ -44,6 +44,10 @@ def short(monkeypatch):
         ({"method": "rejection"}, r"unknown synthesis method 'rejection'; did you mean"),
         ({"extra": ", sampels: 3"}, "unknown key 'sampels': .*; did you mean 'samples'"),
         ({"extra": ", pairs_per_prompt: two"}, "pairs_per_prompt takes int, not 'two'"),
+        ({"extra": ", samples: 0"}, "samples is 0; give a whole number of at least 1"),
+        ({"extra": ", judge: m"}, "rejection_sampling has no use for 'judge'"),
+        ({"extra": ", output: prompts"}, "makes sft or preference, not prompts"),
+        ({"extra": ", distinct: words"}, "distinct is 'words'; give one of text, equations"),
         ({"verifier": "maths"}, "'maths' is no verifier or file.py:name; did you mean 'math'"),
         ({"reward": "moth"}, "'moth' is no verifier, reward-model stage or file.py:name"),
         ({"reward": "mine.py:god"}, r"no 'god' in mine\.py; did you mean 'good'"),
@@ -55,6 +59,36 @@ def short(monkeypatch):
 def test_each_is_told_with_its_place(tmp_path, changes, message):
     with pytest.raises(RecipeError, match=r"r\.yaml:\d+:\d+: .*" + message):
         plan(tmp_path, **changes)
+
+
+def test_a_source_that_the_method_cannot_start_from_is_told(tmp_path):
+    changed = RECIPE.replace("prompts: a, verifier", "data: [a.jsonl], verifier")
+    (tmp_path / "r.yaml").write_text(changed.format(**GOOD))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "a.jsonl").touch()
+    with pytest.raises(RecipeError, match="rejection_sampling starts from prompts, not from data"):
+        align.plan(tmp_path / "r.yaml", runs=tmp_path / "runs")
+
+
+def test_a_method_without_what_it_needs_is_told(tmp_path):
+    changed = RECIPE.replace(", verifier: {verifier}", "")
+    (tmp_path / "r.yaml").write_text(changed.format(**GOOD))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "a.jsonl").touch()
+    with pytest.raises(RecipeError, match="rejection_sampling needs 'verifier'"):
+        align.plan(tmp_path / "r.yaml", runs=tmp_path / "runs")
+
+
+def test_a_methods_prompt_files_are_part_of_the_fingerprint(tmp_path, monkeypatch):
+    def fingerprint():
+        return {s.name: s.stage.fingerprint for s in plan(tmp_path).stages}["s"]
+
+    before = fingerprint()
+    assert fingerprint() == before
+    monkeypatch.setattr("synth.methods.PROMPTS", tmp_path)
+    (tmp_path / "rejection_sampling").mkdir()
+    (tmp_path / "rejection_sampling" / "any.en.txt").write_text("version: 1\n[user]\nx")
+    assert fingerprint() != before
 
 
 def test_functions_in_files_and_registered_ones_are_found(tmp_path, short):

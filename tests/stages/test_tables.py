@@ -57,3 +57,25 @@ def test_prompts_are_skipped_and_limited_and_never_silently_none(tmp_path):
     assert chosen(3, None) == ["3", "4"]
     with pytest.raises(StageError, match="skip 5 leaves none of the 5 prompts"):
         chosen(5, None)
+
+
+def test_parts_become_one_file_whatever_columns_they_have(tmp_path):
+    writer = tables.TableWriter(tmp_path / "data.parquet")
+    parts = [[{"a": 1, "b": None}], [], [{"a": 2.5, "c": [{"x": "y"}]}], [{"b": "text"}]]
+    for part in parts:
+        writer.add(part)
+    writer.close()
+    assert tables.read_table(tmp_path / "data.parquet") == [
+        {"a": 1.0, "b": None, "c": None},
+        {"a": 2.5, "b": None, "c": [{"x": "y"}]},
+        {"a": None, "b": "text", "c": None},
+    ]
+    assert writer.num_rows == 3 and not (tmp_path / "data.parts").exists()
+
+
+def test_a_column_of_two_types_is_named(tmp_path):
+    writer = tables.TableWriter(tmp_path / "data.parquet")
+    writer.add([{"a": "text"}])
+    writer.add([{"a": [1]}])
+    with pytest.raises(StageError, match=r"data\.parquet: the rows disagree on a column"):
+        writer.close()
