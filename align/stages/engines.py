@@ -4,7 +4,7 @@ import json
 import os
 from typing import Any
 
-from align.generate import LocalEngine, ReplayEngine
+from align.generate import ReplayEngine
 from align.stages.job import Artifact, Job, StageError
 from align.stages.replay import ANSWERS
 
@@ -21,6 +21,8 @@ def open_engine(job: Job, stage: str, *, engine: str = "local", engine_args: dic
         from align.generate.vllm_engine import VllmEngine
 
         return VllmEngine(artifact.path, fingerprint=artifact.fingerprint, **engine_args)
+    from align.generate.local import LocalEngine
+
     return LocalEngine(artifact.path, fingerprint=artifact.fingerprint, **engine_args)
 
 

@@ -55,7 +55,9 @@ def test_rows_are_shown_with_template_and_history(stage):
     shown = show("show", stage, "--limit", 2)
     assert "no tokenizer at hand: shown as ChatML" in shown
     assert "<|im_start|>user\nWhat is 0?<|im_end|>\n<|im_start|>assistant\n" in shown
-    assert "chosen:" in shown and "so so so" in shown and "#### 0" in shown and "What is 1?" in shown
+    assert (
+        "chosen:" in shown and "so so so" in shown and "#### 0" in shown and "What is 1?" in shown
+    )
     assert "What is 2?" not in shown
     assert "says True (equal)" in shown and "says False (not_equal)" in shown
 
