@@ -1,11 +1,10 @@
 """From an artifact to the engine that samples from it."""
 
 import json
-import os
 from typing import Any
 
 from align.generate import ReplayEngine
-from align.stages.job import Artifact, Job, StageError
+from align.stages.job import Job
 from align.stages.replay import ANSWERS
 
 
@@ -16,7 +15,9 @@ def open_engine(job: Job, stage: str, *, engine: str = "local", engine_args: dic
     if kind == "replay":
         return ReplayEngine(artifact.path / ANSWERS)
     if kind == "server":
-        return _server(artifact)
+        from align.stages.server import SERVER, connected
+
+        return connected(json.loads((artifact.path / SERVER).read_text(encoding="utf-8")))
     if engine == "vllm":
         from align.generate.vllm_engine import VllmEngine
 
@@ -24,16 +25,3 @@ def open_engine(job: Job, stage: str, *, engine: str = "local", engine_args: dic
     from align.generate.local import LocalEngine
 
     return LocalEngine(artifact.path, fingerprint=artifact.fingerprint, **engine_args)
-
-
-def _server(artifact: Artifact) -> Any:
-    from align.generate.server import ServerEngine
-
-    about = json.loads((artifact.path / "server.json").read_text(encoding="utf-8"))
-    variable = about.pop("api_key_env")
-    if variable is not None and variable not in os.environ:
-        raise StageError(
-            f"{about['url']}: its key is to be in the environment variable {variable}, which is "
-            "not set"
-        )
-    return ServerEngine(**about, api_key=os.environ[variable] if variable else None)
