@@ -23,7 +23,7 @@ from synth.flow.templates import PROMPTS
 from synth.synthesis import Part, Row, Synthesis, SynthesisError
 from verifiers.suggest import did_you_mean
 
-NAMES = ("rejection_sampling", "tag_and_select")
+NAMES = ("cross_lingual", "rejection_sampling", "tag_and_select")
 
 
 def get(name: str) -> Any:
