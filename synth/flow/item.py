@@ -34,6 +34,7 @@ class Item:
     records: list[dict[str, Any]] = field(default_factory=list)
     settled: bool = False
     """Whether it has become part of a row, or has been rejected."""
+    has_children: bool = False
 
     @property
     def source(self) -> "Item":
@@ -50,6 +51,7 @@ class Item:
 
     def child(self, step: str, index: int, **more: Any) -> "Item":
         """One made of this one; its id follows from its parent, the step and the index."""
+        self.has_children = True
         return Item(child_id([self.id], step, index), self.columns, self, **more)
 
 

@@ -1,7 +1,8 @@
 """What a method works with: a window of rows, and the steps that can be done on them.
 
 Every item is settled in the end: it has become part of a row (`keep`), or it was rejected under a
-reason. Items that a method lets lie are rejected as `unused` when the window is done.
+reason. Items that a method lets lie are rejected when the window is done: as `nothing_left` if all
+that was made of them is rejected, else as `unused`.
 """
 
 import dataclasses
@@ -232,7 +233,7 @@ class Window:
         """Reject what was let lie, and check that nothing is lost."""
         for item in self._all:
             if not item.settled:
-                self.reject(item, "unused")
+                self.reject(item, "nothing_left" if item.has_children else "unused")
         assert self.num_used + len(self.rejects) == len(self._all)
 
     @property

@@ -76,12 +76,12 @@ def test_exactly_the_good_come_out_and_each_bad_one_under_its_reason():
     assert first["prompt"] == [{"role": "user", "content": FRAGE.format(n=100)}]
     assert first["completion"] == [{"role": "assistant", "content": ANTWORT.format(n=100)}]
     assert (first["language"], first["topic"], first["similarity"]) == ("de", "trains", 1.0)
-    dropped = {reason: n for reason, n in made.counts.dropped.items() if reason != "unused"}
-    assert dropped == {
+    assert made.counts.dropped == {
         "answer:changed_parts": 2,  # row 8
         "answer:not_the_best": 3,  # the second answers of the good rows
         "answer:wrong_language": 2,  # row 7
         "answer_same:differs": 2,  # row 9
+        "nothing_left": 9 * 2 + 3,  # rows, their languages, and prompts without an answer
         "prompt_back:unlike": 1,  # row 5
         "prompt_same:differs": 1,  # row 6
         "translate:changed_parts": 1,  # row 2
@@ -151,7 +151,7 @@ def test_alignment_by_embeddings_needs_no_back_translation():
 
     made = run(script, data(5), alignment="embedding", embedder=Embedder(), samples=1)
     assert [row["id"] for row in made.rows] == ["r0", "r1", "r2", "r4"]
-    assert made.counts.dropped == {"prompt_embedding:unlike": 1, "unused": 2}
+    assert made.counts.dropped == {"nothing_left": 2, "prompt_embedding:unlike": 1}
     assert made.rows[0]["similarity"] == pytest.approx(0.995, abs=1e-3)
 
 

@@ -175,7 +175,8 @@ def test_nothing_is_lost_in_silence():
     assert w.num_items == 3 + 6 + 2 == w.num_used + len(w.rejects)
     assert w.num_used == 2  # the row's item and its source
     counted = [reason for _, reason in reasons(w)]
-    assert counted.count("looks:bad") == 1 and counted.count("unused") == 8
+    assert counted.count("looks:bad") == 1 and counted.count("nothing_left") == 2
+    assert counted.count("unused") == 6
 
 
 def test_the_policy_on_failures_is_to_go_on_or_to_stop():
