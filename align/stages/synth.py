@@ -74,9 +74,9 @@ def _readable(
 def _decontamination(job: Job) -> Any:
     if not job.config.decontaminate:
         return None
-    from synth.decontamination import Decontamination
+    from synth.decontamination import Evaluations
 
-    return Decontamination.read([job.root / name for name in job.config.decontaminate])
+    return Evaluations.read([job.root / name for name in job.config.decontaminate])
 
 
 class _Engines:

@@ -99,11 +99,23 @@ class Stream:
         return Part(window.rows, window.rejects)
 
     def _counted(self, part: Part) -> Part:
+        if self._decontamination is not None:
+            part = self._clean(part)
         self.counts.rows += len(part.rows)
         dropped = Counter(self.counts.dropped)
         dropped.update(reject.reason for reject in part.rejects)
         self.counts.dropped = dict(sorted(dropped.items()))
         return part
+
+    def _clean(self, part: Part) -> Part:
+        """Without the rows that overlap with an evaluation set; each is logged with the pair."""
+        rows, rejects = [], list(part.rejects)
+        for row, overlap in zip(part.rows, self._decontamination.find(part.rows), strict=True):
+            if overlap is None:
+                rows.append(row)
+            else:
+                rejects.append(dropped_row(row, "contaminated", str(overlap)))
+        return Part(rows, rejects)
 
     def _selected(self, parts: Iterable[Part], spool: Path) -> Iterator[Part]:
         """All rows to disk first; the method then looks at them as often as it must."""

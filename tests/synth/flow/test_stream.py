@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 import synth
+from synth.decontamination import Evaluations
 from synth.flow.settings import Settings
 from synth.flow.store import Store
 from synth.flow.stream import Stream, check_rows
@@ -204,3 +205,24 @@ def test_a_row_without_a_column_is_named():
     source = [{"id": "a", "prompt": 1}, {"id": "b"}]
     with pytest.raises(synth.SynthesisError, match=r"row 1 has no prompt; this method needs id, p"):
         list(check_rows(source, ("prompt",)))
+
+
+def test_rows_that_overlap_with_an_evaluation_set_go_with_the_pair_named():
+    texts = [(f"eval:{n}:q", f"{'so many words ' * 5} question {n} and more") for n in (3, 4)]
+    evaluations = Evaluations(texts)
+
+    def script(messages, sample):
+        spoilt = "question 3" in messages[0]["content"]
+        return texts[0][1] if spoilt and len(messages) > 1 else "fine"
+
+    settings = Settings(sampling=Sampling())
+    stream = Stream(
+        two_steps, rows(6), Scripted(script), settings, decontamination=evaluations, window_rows=2
+    )
+    parts = list(stream)
+    kept = [row["id"] for part in parts for row in part.rows]
+    assert kept == [f"row {n}" for n in (0, 1, 2, 4, 5)]
+    (reject,) = [reject for part in parts for reject in part.rejects]
+    assert reject.reason == "contaminated" and reject.source == "row 3"
+    assert "in common with eval:3:q" in reject.detail
+    assert stream.counts.rows == 5 and stream.counts.dropped == {"contaminated": 1}
