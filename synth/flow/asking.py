@@ -115,11 +115,14 @@ class Asking:
             self.store.put(good)
             with self.steps.changing(ask.step) as state:
                 state.done += len(answers)
-                state.in_flight -= len(answers)
+                state.waiting -= len(answers)
+                state.in_flight = min(
+                    state.waiting, getattr(ask.engine, "in_flight", state.waiting)
+                )
                 state.tokens += sum(record[2] for _, record in good)
 
         with self.steps.changing(ask.step) as state:
-            state.in_flight += len(keys)
+            state.waiting += len(keys)
         self.steps.count("requests/sent", len(keys))
         sent = [conversations[place] for place in places.values()]
         if ask.schema is not None and not ask.engine.follows_schemas:

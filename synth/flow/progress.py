@@ -12,12 +12,14 @@ from dataclasses import dataclass
 class StepState:
     """One step. done: requests or executions finished, of which `saved` came from the store.
 
+    waiting: requests handed to the engine and not answered, of which some are in flight.
     sources: source rows that have gone through. accepted of judged: what it let pass.
     """
 
     name: str
     done: int = 0
     saved: int = 0
+    waiting: int = 0
     in_flight: int = 0
     tokens: int = 0
     sources: int = 0

@@ -9,7 +9,7 @@ import json
 import tempfile
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ from synth.flow.store import Store
 from synth.flow.window import Window
 from synth.synthesis import Counts, Part, Reject, Row, SynthesisError
 
-WINDOW_ROWS = 512
+WINDOW_ROWS = 256
 WINDOWS_AT_ONCE = 4
+WATCH_EVERY_S = 0.5
 
 Watch = Callable[[int, int | None, list[str]], None]
-"""Called after each window with: source rows done, source rows in all, one line a step."""
+"""Called twice a second with: source rows done, source rows in all, one line a step."""
 
 
 class Stream:
@@ -74,9 +75,9 @@ class Stream:
                 for chunk in chunks:
                     running.append(threads.submit(self._window, chunk))
                     if len(running) >= self._at_once:
-                        yield self._done(running.popleft().result())
+                        yield self._done(self._waited(running.popleft()))
                 while running:
-                    yield self._done(running.popleft().result())
+                    yield self._done(self._waited(running.popleft()))
             finally:
                 self._asking.stop.set()
                 for future in running:
@@ -88,14 +89,24 @@ class Stream:
         window.finish()
         return window
 
+    def _waited(self, future: Future[Window]) -> Window:
+        """The window when it is done; until then the progress is shown."""
+        while not wait([future], timeout=WATCH_EVERY_S).done:
+            self._report()
+        return future.result()
+
+    def _report(self) -> None:
+        if self._watch:
+            lines = self.steps.lines(self._num_rows)
+            self._watch(self.counts.source, self._num_rows, lines)
+
     def _done(self, window: Window) -> Part:
         counts = self.counts
         counts.source += len(window.items)
         counts.items += window.num_items
         counts.used += window.num_used
         self._tallies += window.tallies
-        if self._watch:
-            self._watch(counts.source, self._num_rows, self.steps.lines(self._num_rows))
+        self._report()
         return Part(window.rows, window.rejects)
 
     def _counted(self, part: Part) -> Part:
