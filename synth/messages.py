@@ -1,6 +1,9 @@
 """Conversations as rows have them."""
 
 from collections.abc import Sequence
+from typing import Any
+
+from verifiers.code.programs import answer_of
 
 Message = dict[str, str]
 
@@ -30,3 +33,11 @@ def last_user(prompt: Sequence[Message]) -> str:
 def as_text(messages: Sequence[Message]) -> str:
     """A dialogue for a judge to read."""
     return "\n\n".join(f"{m['role'].capitalize()}: {m['content']}" for m in messages)
+
+
+def said(answer: Any) -> str:
+    """What an answer says after its thoughts, for `parse`. Raises ValueError if that is nothing."""
+    text = answer_of(answer.text).strip()
+    if not text:
+        raise ValueError("it says nothing")
+    return text

@@ -11,12 +11,12 @@ for more than one output; and tests are settled before programs are judged by th
 2406.13542, has these two filters; Qwen2 publishes no thresholds).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from synth.execution_feedback import agreement, cases, programs, rows, running
-from synth.flow.item import Item
+from synth.execution_feedback.problem import Problem
 from synth.flow.settings import Settings as Common
 from synth.flow.window import Window
 from synth.synthesis import SynthesisError
@@ -88,15 +88,42 @@ class Settings(Common):
 
 
 def make(window: Window, settings: Settings) -> None:
-    """Rows with the prompt as it was asked, and the columns of the problem; `language`; `tests` (as
-    JSON, in a form that verifier `code` takes); `pass_rate`, the share of programs that pass."""
-    tasks = programs.tasks(window, settings)
-    written = programs.written(window, tasks, settings)
-    problems = _with_enough(window, written, settings)
-    tests = cases.written(window, problems, settings)
-    running.run(window, written, tests, settings)
+    """Rows with the prompt as it was asked, and the columns of the problem.
+
+    Besides: `language`; `tests`, as JSON that verifier `code` takes; `pass_rate`, the share of the
+    distinct programs that pass.
+    """
+    problems = programs.problems(window, settings)
+    programs.write(window, problems, settings)
+    programs.check(window, problems)
+    problems = [problem for problem in problems if _has_enough(window, problem, settings)]
+    cases.write(window, problems, settings)
+    running.run(window, problems, settings)
     for problem in problems:
-        kept = _kept_tests(window, written[problem.id], tests[problem.id], settings)
-        for task in tasks[problem.id]:
-            rows.made(window, task, [p for p in written[problem.id] if p.task is task], kept, settings)
-    rows.settle(window, tasks, written, tests)
+        outputs = agreement.agreed(problem, settings)
+        tests = agreement.keep_tests(window, problem, outputs)
+        weak = agreement.too_weak(tests, settings)
+        if weak:
+            problem.settle(window, weak, "grade:untested")
+        else:
+            rows.keep(window, problem, tests, outputs, settings)
+
+
+def _has_enough(window: Window, problem: Problem, settings: Settings) -> bool:
+    """Whether there are programs enough to agree on anything."""
+    if len(list(problem.running())) >= settings.min_agreeing:
+        return True
+    problem.settle(window, "solve:too_few_programs", "grade:untested")
+    return False
+
+
+def metrics(tallies: Mapping[str, int], settings: Settings) -> dict[str, float]:
+    """Shares: `tests_kept`, and `passed/<language>` of the programs drawn in a language."""
+    found = {}
+    if tallies.get("tests"):
+        found["tests_kept"] = tallies.get("tests_kept", 0) / tallies["tests"]
+    for name, drawn in sorted(tallies.items()):
+        kind, _, language = name.partition("/")
+        if kind == "programs":
+            found[f"passed/{language}"] = tallies.get(f"passed/{language}", 0) / drawn
+    return found

@@ -47,6 +47,10 @@ def reader(schema: Mapping[str, Any]) -> Callable[[Answer], Any]:
         error = next(validator.iter_errors(value), None)
         if error is not None:
             raise ValueError(f"it breaks the schema at {error.json_path}: {error.message:.300}")
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ValueError("it escapes half of a character, which no file can hold") from None
         return value
 
     return read
