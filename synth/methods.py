@@ -23,7 +23,20 @@ from synth.flow.templates import PROMPTS
 from synth.synthesis import Part, Row, Synthesis, SynthesisError
 from verifiers.suggest import did_you_mean
 
-NAMES = ("cross_lingual", "rejection_sampling", "tag_and_select")
+NAMES = (
+    "back_translation",
+    "constitutional",
+    "cross_lingual",
+    "evolve",
+    "execution_feedback",
+    "filter",
+    "instruction_verification",
+    "logic",
+    "long_cot",
+    "rejection_sampling",
+    "tables",
+    "tag_and_select",
+)
 
 
 def get(name: str) -> Any:
@@ -89,15 +102,22 @@ def stream(
 
 
 def run(
-    method: str, rows: Iterable[Row], engine: Any, *, store: Store | None = None, **chosen: Any
+    method: str,
+    rows: Iterable[Row],
+    engine: Any,
+    *,
+    store: Store | None = None,
+    decontamination: Any = None,
+    **chosen: Any,
 ) -> Synthesis:
     """Make rows from `rows` by `method`, asking `engine` (`align.generate.Engine`).
 
     store: what it holds is not asked again, and what is asked is kept in it; one in memory by
-    default. Raises SynthesisError for an unknown method or setting, a value out of range, a row
-    that lacks a column, and too many failed requests.
+    default. decontamination: a `synth.decontamination.Evaluations`; rows that overlap with it are
+    rejected as `contaminated`. Raises SynthesisError for an unknown method or setting, a value
+    out of range, a row that lacks a column, and too many failed requests.
     """
-    going = stream(method, rows, engine, store=store, **chosen)
+    going = stream(method, rows, engine, store=store, decontamination=decontamination, **chosen)
     parts: list[Part] = list(going)
     made = [row for part in parts for row in part.rows]
     rejects = [reject for part in parts for reject in part.rejects]

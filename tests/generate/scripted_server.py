@@ -37,15 +37,23 @@ class Reply:
 def completion(text: str | None, *, model="m", finish="stop", tokens=3, logprobs=None, **message):
     """The body of a chat reply; further keywords are fields of its message."""
     return {
+        "id": "said",
+        "object": "chat.completion",
+        "created": 0,
         "model": model,
         "choices": [
             {
+                "index": 0,
                 "message": {"role": "assistant", "content": text, **message},
                 "finish_reason": finish,
                 **({"logprobs": logprobs} if logprobs else {}),
             }
         ],
-        "usage": {"completion_tokens": tokens},
+        "usage": {
+            "prompt_tokens": 10,
+            "completion_tokens": tokens,
+            "total_tokens": 10 + tokens,
+        },
     }
 
 
