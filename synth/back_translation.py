@@ -16,7 +16,8 @@ from synth.flow.settings import Settings as Common
 from synth.flow.window import Window
 from synth.messages import assistant, user
 from synth.synthesis import SynthesisError
-from synth.texts import cut_to, overlap_words, problem_of, words_of
+from synth.texts import cut_to, overlap_words, problem_of
+from synth.words import words_of
 
 METHOD = "back_translation"
 VERSION = 1

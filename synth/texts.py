@@ -2,14 +2,10 @@
 
 import re
 
-_WORD = re.compile(r"[\u3400-\u9fff\u3040-\u30ff]|[^\W_\u3400-\u9fff\u3040-\u30ff]+")
+from synth.words import words_of
+
 _LEAST_LETTERS = 0.5
 _MOST_CONTROL = 0.01
-
-
-def words_of(text: str) -> list[str]:
-    """Words in small letters; Chinese and Japanese characters are one each."""
-    return _WORD.findall(text.casefold())
 
 
 def problem_of(text: object) -> str | None:

@@ -14,8 +14,8 @@ from synth.decontamination.conversations import conversations_of
 from synth.decontamination.reading import texts_of
 from synth.decontamination.rule import MIN_COMMON, least_common
 from synth.decontamination.sieve import Sieve
-from synth.decontamination.words import words_of
 from synth.synthesis import Row, SynthesisError
+from synth.words import words_of
 
 _EXCERPT_WORDS = 60
 _ELSEWHERE = "\0"  # stands for all words that no evaluation text has

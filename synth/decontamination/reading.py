@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from synth.decontamination.rule import MIN_COMMON
-from synth.decontamination.words import words_of
 from synth.synthesis import SynthesisError
+from synth.words import words_of
 
 _LINES = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
 

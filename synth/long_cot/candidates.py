@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from synth.decontamination.words import words_of
 from synth.flow.item import Answer, Item
 from synth.flow.templates import Conversation
 from synth.flow.window import Window
+from synth.words import words_of
 
 OPEN, CLOSE = "<think>", "</think>"
 
