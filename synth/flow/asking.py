@@ -176,7 +176,7 @@ class Asking:
         source: the callable whose source decides the results, if it is not `function`. Results that
         `keeps` refuses (something went wrong that another time may not) are not stored.
         """
-        prefix = key_prefix(execution=self._source_key(source or function))
+        prefix = key_prefix(execution=self.source_key(source or function))
         keys = [key(prefix, orjson.dumps(item, option=orjson.OPT_SORT_KEYS)) for item in inputs]
         known = self.store.get(keys)
         places = {k: place for place, k in enumerate(keys) if k not in known}
@@ -202,7 +202,8 @@ class Asking:
             state.done += number
             state.saved += number
 
-    def _source_key(self, function: Any) -> str:
+    def source_key(self, function: Any) -> str:
+        """`source_key` of a callable, worked out once."""
         # The function is kept beside its key: another may get the same id once it is gone.
         if id(function) not in self._source_keys:
             self._source_keys[id(function)] = (function, source_key(function))

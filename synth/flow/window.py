@@ -148,6 +148,7 @@ class Window:
         results, keys = self._asking.executions(
             step, graded, inputs, source=verifier, keeps=lambda result: result[2] not in _PASSING
         )
+        source = self._asking.source_key(verifier)
         decided = []
         for item, (*verdict, isolation), key in zip(items, results, keys, strict=True):
             verdict = Verdict(*verdict)
@@ -156,6 +157,7 @@ class Window:
                     "step": step,
                     "key": key,
                     "verifier": _name(verifier),
+                    "verifier_source": source[:12],
                     "verdict": dataclasses.asdict(verdict),
                     **({"isolation": isolation} if isolation is not None else {}),
                 }
