@@ -1,5 +1,6 @@
 """What a synthesis method hands back."""
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +9,15 @@ Row = dict[str, Any]
 
 class SynthesisError(ValueError):
     """A method, setting, row, prompt file or engine that can't be used; says what to do."""
+
+
+def provenance_of(row: Row) -> dict[str, Any]:
+    """How a synthesis made the row; {} if none did, whatever else the column holds."""
+    try:
+        found = json.loads(row.get("provenance") or "{}")
+    except (TypeError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and "row" in found else {}
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from align.stages import tables
 from align.stages.job import Job, StageError
+from synth.synthesis import provenance_of
 
 MAX_DOCUMENT_BYTES = 64 << 20
 
@@ -47,7 +48,8 @@ def source_of(job: Job) -> Source:
                 f"stage '{job.name}': skip {skip} leaves none of the {in_file} prompts of "
                 f"'{config.prompts.source}'"
             )
-        return Source(itertools.islice(_table(path), skip, skip + num_rows), num_rows)
+        chosen = itertools.islice(_table(path), skip, skip + num_rows)
+        return Source(_identified(chosen), num_rows)
     if config.data is not None:
         found = [_of_stage_or_file(job, name, tables.DATA) for name in config.data]
     else:
@@ -119,11 +121,14 @@ def _table(path: Path) -> Iterator[tables.Row]:
 def _identified(
     rows: Iterator[tables.Row | Unreadable],
 ) -> Iterator[tables.Row | Unreadable]:
-    """Each row with an `id`: its own, or the hash of what it says. The second of a kind goes."""
+    """Each row with an `id`, and the second of an id goes. It is that of the row itself where a
+    synthesis made it (its column `id` is its source's, which others may share), else the column,
+    else the hash of what the row says.
+    """
     seen: set[bytes] = set()
     for row in rows:
         if not isinstance(row, Unreadable):
-            row = {**row, "id": str(row.get("id") or _hashed(row))}
+            row = {**row, "id": str(provenance_of(row).get("row") or row.get("id") or _hashed(row))}
             known = hashlib.blake2b(row["id"].encode(), digest_size=8).digest()
             if known in seen:
                 row = Unreadable("read:duplicate", row["id"])

@@ -8,6 +8,7 @@ from typing import Any
 
 from synth.flow.item import Answer
 from synth.flow.templates import Conversation
+from verifiers.code.programs import answer_of
 from verifiers.strict_json import StrictJSONError, loads
 
 _FENCED = re.compile(r"\s*```(?:json)?[ \t]*\n(.*)\n[ \t]*```\s*", re.DOTALL)
@@ -35,13 +36,17 @@ def asked_again(conversation: Conversation, answer: str, problem: str) -> Conver
 
 
 def reader(schema: Mapping[str, Any]) -> Callable[[Answer], Any]:
-    """Reads the JSON of an answer, alone or in one fence; raises ValueError if it breaks it."""
+    """Reads the JSON of an answer, alone or in one fence, after its thoughts if it has any.
+
+    Raises ValueError for what is no JSON, or breaks the schema.
+    """
     validator = _validator(json.dumps(schema, sort_keys=True))
 
     def read(answer: Answer) -> Any:
-        fenced = _FENCED.fullmatch(answer.text)
+        text = answer_of(answer.text)
+        fenced = _FENCED.fullmatch(text)
         try:
-            value = loads(fenced[1] if fenced else answer.text)
+            value = loads(fenced[1] if fenced else text)
         except StrictJSONError as error:
             raise ValueError(f"it is not JSON: {error}") from None
         error = next(validator.iter_errors(value), None)

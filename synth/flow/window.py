@@ -17,7 +17,7 @@ from synth.flow.asking import Ask, Asking, Failed, step_seed
 from synth.flow.item import Answer, Item, child_id
 from synth.flow.settings import Settings
 from synth.flow.templates import Conversation, Prompts
-from synth.synthesis import Reject, Row
+from synth.synthesis import Reject, Row, provenance_of
 from verifiers import Verdict, grade_all
 
 Parse = Callable[[Answer], Any]
@@ -325,11 +325,14 @@ class Window:
     def _provenance(
         self, row_id: str, story: Mapping[str, Any], items: Sequence[Item]
     ) -> dict[str, Any]:
+        sources = list({item.source.id: item.source for item in items}.values())
+        before = [made for source in sources if (made := provenance_of(source.columns))]
         return {
             "row": row_id,
             "method": self.method.METHOD,
             "method_version": self.method.VERSION,
-            "parents": list(dict.fromkeys(item.source.id for item in items)),
+            "parents": [source.id for source in sources],
+            **({"before": before} if before else {}),
             **story,
         }
 
@@ -347,7 +350,8 @@ def _reading(schema: Mapping[str, Any] | None, parse: Parse | None) -> Parse | N
 def _read(answer: Answer | Failed, read: Parse | None) -> tuple[Answer | Failed, Any]:
     if isinstance(answer, Failed):
         return Failed(f"failed:{answer.reason}", answer.detail), None
-    if answer.finish_reason == "length":
+    # Where the first token's odds are wanted, the rest of the answer need not be there.
+    if answer.finish_reason == "length" and not answer.first_logps:
         return Failed("truncated", f"cut off after {answer.num_tokens} tokens"), None
     if read is None:
         return answer, None

@@ -75,13 +75,20 @@ def test_parquet_rows_are_counted_beforehand(tmp_path):
 
 
 def test_the_same_row_has_the_same_id_wherever_it_stands(tmp_path):
-    rows = [{"prompt": [{"role": "user", "content": c}], "provenance": c} for c in "abc"]
+    rows = [{"prompt": [{"role": "user", "content": c}], "provenance": "my own words"} for c in "abc"]
     ids = []
     for order in (rows, rows[::-1]):
         (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in order))
         good, _, _ = read(tmp_path, data=["d.jsonl"])
         ids.append({row["prompt"][0]["content"]: row["id"] for row in good})
     assert ids[0] == ids[1] and len(set(ids[0].values())) == 3
+
+
+def test_rows_that_were_made_from_one_prompt_are_different_rows(tmp_path):
+    made = [{"id": "p", "text": t, "provenance": json.dumps({"row": t})} for t in ("x", "y", "x")]
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in made))
+    good, bad, _ = read(tmp_path, data=["d.jsonl"])
+    assert [row["id"] for row in good] == ["x", "y"] and bad == [("read:duplicate", "x")]
 
 
 def test_an_empty_folder_is_named(tmp_path):

@@ -17,7 +17,13 @@ def read(text: str):
 
 @pytest.mark.parametrize(
     "text",
-    ['{"score": 3}', ' {"score": 3}\n', '```json\n{"score": 3}\n```', '```\n{"score":\n3}\n```\n'],
+    [
+        '{"score": 3}',
+        '<think>{"score": 4}?</think>\n{"score": 3}',
+        ' {"score": 3}\n',
+        '```json\n{"score": 3}\n```',
+        '```\n{"score":\n3}\n```\n',
+    ],
 )
 def test_json_alone_or_in_one_fence_is_read(text):
     assert read(text) == {"score": 3}

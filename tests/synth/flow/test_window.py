@@ -196,3 +196,20 @@ def test_half_a_surrogate_pair_can_be_stored_and_written():
     ((child,),) = w.generate("ask", w.items, question)
     w.keep({"completion": child.text}, child)
     assert child.text.encode() == b"a?"
+
+
+def test_how_a_source_row_was_made_is_carried_along():
+    w = window(lambda messages, sample: "x", ["a"])
+    w.items[0].columns["provenance"] = '{"row":"before","method":"other"}'
+    ((child,),) = w.generate("ask", w.items, question)
+    w.keep({}, child)
+    provenance = json.loads(w.rows[0]["provenance"])
+    assert provenance["before"] == [{"row": "before", "method": "other"}]
+    assert provenance["parents"] == ["a"] and provenance["method"] == "any"
+
+
+def test_a_first_token_is_enough_where_its_odds_are_asked_for():
+    said = Completion("A", "length", first_logps={"A": -0.1, "B": -2.4})
+    w = window(lambda messages, sample: said, ["a"])
+    read = w.judge("ask", w.items, question, parse=lambda a: a.first_logps["A"], top_logprobs=2)
+    assert read == [(w.items[0], [-0.1])]
