@@ -110,7 +110,17 @@ def _parsed(line: bytes, where: str) -> tables.Row | Unreadable:
         return Unreadable("read:not_json", where, str(error))
     if not isinstance(row, dict):
         return Unreadable("read:not_json", where, f"a {type(row).__name__}, not an object")
+    if rb"\ud" in line and not _can_be_written(row):
+        return Unreadable("read:not_utf8", where, "it escapes half of a character")
     return row
+
+
+def _can_be_written(row: dict[str, Any]) -> bool:
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _table(path: Path) -> Iterator[tables.Row]:

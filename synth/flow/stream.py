@@ -18,7 +18,7 @@ from synth.flow.progress import Steps
 from synth.flow.settings import Settings
 from synth.flow.store import Store
 from synth.flow.window import Window
-from synth.synthesis import Counts, Part, Reject, Row, SynthesisError
+from synth.synthesis import Counts, Part, Reject, Row, SynthesisError, provenance_of
 
 WINDOW_ROWS = 256
 WINDOWS_AT_ONCE = 4
@@ -175,7 +175,11 @@ def _chunked(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 
 def check_rows(rows: Iterable[Row], needed: Sequence[str]) -> Iterator[Row]:
-    """The rows, each checked as it passes. Raises SynthesisError naming the row and column."""
+    """The rows, each checked as it passes. A row that a synthesis made goes by the id it got there,
+    for its column `id` is its source's, which others may share.
+
+    Raises SynthesisError naming the row and column.
+    """
     for number, row in enumerate(rows):
         missing = [name for name in ("id", *needed) if row.get(name) in (None, "")]
         if missing:
@@ -183,4 +187,5 @@ def check_rows(rows: Iterable[Row], needed: Sequence[str]) -> Iterator[Row]:
                 f"row {number} has no {', '.join(missing)}; this method needs "
                 f"{', '.join(('id', *needed))}"
             )
-        yield row
+        made_as = provenance_of(row).get("row")
+        yield row if made_as is None else {**row, "id": made_as}

@@ -17,7 +17,7 @@ from synth.flow.asking import Ask, Asking, Failed, step_seed
 from synth.flow.item import Answer, Item, child_id
 from synth.flow.settings import Settings
 from synth.flow.templates import Conversation, Prompts
-from synth.synthesis import Reject, Row, provenance_of
+from synth.synthesis import Reject, Row, SynthesisError, provenance_of
 from verifiers import Verdict, grade_all
 
 Parse = Callable[[Answer], Any]
@@ -35,6 +35,10 @@ class Window:
     ) -> None:
         self.method, self.engine, self.settings = method, engine, settings
         self.items = [Item(str(row["id"]), row) for row in rows]
+        ids = Counter(item.id for item in self.items)
+        if len(ids) < len(self.items):
+            shared = next(name for name, number in ids.items() if number > 1)
+            raise SynthesisError(f"two rows have the id '{shared}'; give each one of its own")
         self.rows: list[Row] = []
         self.rejects: list[Reject] = []
         self.tallies: Counter[str] = Counter()

@@ -30,6 +30,7 @@ def test_lines_that_cannot_be_read_are_named_with_their_place(tmp_path, monkeypa
     lines = [
         b'{"text": "one", "id": 7}',
         b'{"text": "\xff\xfe"}',
+        b'{"text": "\\ud83d"}',
         b"",
         b"not json",
         b'["a list"]',
@@ -44,9 +45,10 @@ def test_lines_that_cannot_be_read_are_named_with_their_place(tmp_path, monkeypa
     assert good[0]["id"] == "7" and len(good[1]["id"]) == 16
     assert bad == [
         ("read:not_utf8", "docs.jsonl:2"),
-        ("read:not_json", "docs.jsonl:4"),
+        ("read:not_utf8", "docs.jsonl:3"),
         ("read:not_json", "docs.jsonl:5"),
-        ("read:enormous", "docs.jsonl:6"),
+        ("read:not_json", "docs.jsonl:6"),
+        ("read:enormous", "docs.jsonl:7"),
         ("read:duplicate", good[2]["id"]),
     ]
 
@@ -75,7 +77,9 @@ def test_parquet_rows_are_counted_beforehand(tmp_path):
 
 
 def test_the_same_row_has_the_same_id_wherever_it_stands(tmp_path):
-    rows = [{"prompt": [{"role": "user", "content": c}], "provenance": "my own words"} for c in "abc"]
+    rows = [
+        {"prompt": [{"role": "user", "content": c}], "provenance": "my own words"} for c in "abc"
+    ]
     ids = []
     for order in (rows, rows[::-1]):
         (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in order))

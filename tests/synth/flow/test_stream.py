@@ -226,3 +226,13 @@ def test_rows_that_overlap_with_an_evaluation_set_go_with_the_pair_named():
     assert reject.reason == "contaminated" and reject.source == "row 3"
     assert "in common with eval:3:q" in reject.detail
     assert stream.counts.rows == 5 and stream.counts.dropped == {"contaminated": 1}
+
+
+def test_rows_that_share_an_id_are_told_and_made_ones_have_their_own():
+    twice = [*rows(2), *rows(1)]
+    with pytest.raises(synth.SynthesisError, match="two rows have the id 'row 0'"):
+        made(twice)
+    again = [{**row, "provenance": json.dumps({"row": f"made {n}"})} for n, row in enumerate(twice)]
+    settings = Settings(sampling=Sampling())
+    parts = list(Stream(two_steps, check_rows(again, ()), Scripted(echo), settings))
+    assert [row["id"] for part in parts for row in part.rows] == ["made 0", "made 1", "made 2"]
