@@ -1,4 +1,4 @@
-"""A synthesis on a server, killed again and again: nothing is asked twice but what was in flight."""
+"""A synthesis on a server, killed again and again: only what was in flight is asked twice."""
 
 import json
 import random

@@ -104,6 +104,6 @@ def test_a_server_that_has_become_another_is_an_error():
             known = engine.fingerprint.replace("new", "old")
         with (
             ServerEngine(server.url, "m", label="x", known_as=known) as engine,
-            pytest.raises(GenerationError, match="is now .*root=new, and was .*root=old"),
+            pytest.raises(GenerationError, match=r"is now .*root=new, and was .*root=old"),
         ):
             ask(engine)

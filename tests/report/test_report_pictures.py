@@ -111,7 +111,7 @@ def test_unknown_stage_kind_shows_what_it_logged():
     ("found", "expected"),
     [
         (number(51200), "51,200"),
-        (number(-0.0095), "−0.0095"),  # noqa: RUF001
+        (number(-0.0095), "−0.0095"),
         (number(7e-6), "7e-06"),
         (measured(12.5), "12.50"),
         (percent(0.4125), "41.2 %"),
