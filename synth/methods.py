@@ -5,6 +5,7 @@ A method is a module of this package with
     SOURCES             what it may start from: "prompts", "data" or "corpus"
     OUTPUTS             what it can make: "sft", "preference", "prompts"
     NEEDS               columns that a source row must have beside `id`
+    RUNS_CODE           True if it needs the sandbox, whatever the verifier; may be left out
     Settings            a subclass of `synth.flow.settings.Settings`
     make(window, settings)              what becomes of the rows of one window
     select(rows, settings)              optional: a choice among all rows, a `Selection`

@@ -85,6 +85,8 @@ def _method_problems(recipe: Recipe, name: str, stage: Synth) -> list[str]:
             problems.append(f"{at}: stages.{name}: {stage.method} has no use for '{key}'")
         if not given and key in settings and _is_required(settings[key]):
             problems.append(f"{recipe.where(*loc)}: stages.{name}: {stage.method} needs '{key}'")
+    if getattr(method, "RUNS_CODE", False) and (problem := _sandbox_problem()):
+        problems.append(f"{recipe.where(*loc, 'method')}: {problem}")
     return problems or _value_problems(recipe, name, stage, method)
 
 

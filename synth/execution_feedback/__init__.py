@@ -27,6 +27,7 @@ VERSION = 1
 SOURCES = ("prompts",)
 OUTPUTS = ("sft", "preference", "prompts")
 NEEDS = ("prompt",)
+RUNS_CODE = True
 
 
 @dataclass(frozen=True, kw_only=True)

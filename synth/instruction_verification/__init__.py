@@ -45,6 +45,7 @@ VERSION = 1
 SOURCES = ("corpus",)
 OUTPUTS = ("sft", "preference", "prompts")
 NEEDS = ("text",)
+RUNS_CODE = True
 
 
 @dataclass(frozen=True, kw_only=True)

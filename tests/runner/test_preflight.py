@@ -121,4 +121,6 @@ def test_where_code_cant_be_isolated_a_recipe_that_runs_code_is_refused(tmp_path
     monkeypatch.setattr("verifiers.code.sandbox", none)
     with pytest.raises(RecipeError, match=r"r\.yaml:\d+:\d+: there is no sandbox: apt-get"):
         plan(tmp_path, reward="code")
+    with pytest.raises(RecipeError, match=r"r\.yaml:\d+:\d+: there is no sandbox: apt-get"):
+        plan(tmp_path, method="execution_feedback", verifier="math")
     assert plan(tmp_path, reward="math")
