@@ -35,6 +35,7 @@ NAMES = (
     "logic",
     "long_cot",
     "rejection_sampling",
+    "role_play",
     "system_prompts",
     "tables",
     "tag_and_select",

@@ -15,6 +15,7 @@ from synth.flow.settings import Settings
 from synth.flow.source_key import source_key
 from synth.flow.store import Store, key, key_prefix
 from synth.flow.templates import Conversation
+from synth.flow.under_way import UnderWay, waited
 from synth.synthesis import SynthesisError
 
 FEW_REQUESTS = 100
@@ -68,6 +69,7 @@ class Asking:
     def __init__(self, store: Store, settings: Settings, steps: Steps) -> None:
         self.store, self.settings, self.steps = store, settings, steps
         self.stop = threading.Event()
+        self.under_way = UnderWay()
         self._source_keys: dict[int, tuple[Any, str]] = {}
 
     def answers(
@@ -85,9 +87,17 @@ class Asking:
         ]
         known: dict[bytes, Any] = self.store.get(keys)
         places = {k: place for place, k in enumerate(keys) if k not in known}
-        self._saved(ask.step, "requests", len(keys) - len(places))
         if places:
-            known |= self._asked(ask, conversations, samples, places)
+            with self.under_way.claimed(places) as (mine, theirs):
+                # Another window may have got an answer between the look into the store and now.
+                mine |= self.store.get(list(mine))
+                open_ = {k: places[k] for k, record in mine.items() if record is None}
+                if open_:
+                    mine |= self._asked(ask, conversations, samples, open_)
+            self._saved(ask.step, "requests", len(keys) - len(open_))
+            known |= mine | waited(theirs)
+        else:
+            self._saved(ask.step, "requests", len(keys))
         return [_answer(known[k]) for k in keys], [k.hex() for k in keys]
 
     def _asked(

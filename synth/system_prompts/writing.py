@@ -1,6 +1,8 @@
-"""The set of system prompts, which is the same for all windows of a run."""
+"""The set of system prompts, which is the same for all windows of a run.
 
-import threading
+Its requests are no row's: each window asks them all, and all but the first find the answers.
+"""
+
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,10 +16,6 @@ from synth.system_prompts.axes import Combination
 from synth.words import words_of
 
 DUPLICATE = "near_duplicate"
-
-# The set's requests are no row's: each window asks them all, and all but the first find the answers
-# in the store. Two that ask at once would each get a set of their own.
-_WRITING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -58,8 +56,7 @@ def write(window: Window, settings: Any) -> list[SystemPrompt]:
             )
         return text
 
-    with _WRITING:
-        judged = window.judge("write", items, question, parse=text_of, required=False)
+    judged = window.judge("write", items, question, parse=text_of, required=False)
     texts = tuple(values[0] if values else None for _, values in judged)
     originals = near_duplicates(texts, settings.max_similarity)
     found = []

@@ -4,6 +4,7 @@ import json
 import random
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -236,3 +237,39 @@ def test_rows_that_share_an_id_are_told_and_made_ones_have_their_own():
     settings = Settings(sampling=Sampling())
     parts = list(Stream(two_steps, check_rows(again, ()), Scripted(echo), settings))
     assert [row["id"] for part in parts for row in part.rows] == ["made 0", "made 1", "made 2"]
+
+
+def test_windows_that_want_the_same_at_once_ask_once():
+    asked = Counter()
+
+    @dataclass
+    class Slow:
+        fingerprint: str = "slow:1"
+        follows_schemas: bool = False
+
+        def answer(self, prompts, samples, *, on_answers, **asked_with):
+            asked.update(json.dumps(prompt) for prompt in prompts)
+            time.sleep(0.05)
+            said = [Completion(echo(*pair)) for pair in zip(prompts, samples, strict=True)]
+            on_answers(list(enumerate(said)))
+
+    same = [{**row, "prompt": rows(1)[0]["prompt"]} for row in rows(12)]
+    found, stream = made(same, Slow(), window_rows=2, windows_at_once=4)
+    assert len(found) == 12 and len({row["completion"][0]["content"] for row in found}) == 1
+    assert len(asked) == 2 == asked.total()
+    assert stream.counts.notes == {"requests/saved": 22, "requests/sent": 2}
+
+
+def test_an_error_reaches_the_windows_that_wait_for_the_same():
+    @dataclass
+    class Broken:
+        fingerprint: str = "broken:1"
+        follows_schemas: bool = False
+
+        def answer(self, prompts, samples, **asked_with):
+            time.sleep(0.05)
+            raise synth.SynthesisError("no model")
+
+    same = [{**row, "prompt": rows(1)[0]["prompt"]} for row in rows(4)]
+    with pytest.raises(synth.SynthesisError, match="no model"):
+        made(same, Broken(), window_rows=1, windows_at_once=4)
