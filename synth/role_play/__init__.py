@@ -32,9 +32,9 @@ class Settings(Common):
     output: Literal["sft", "preference"] = "sft"
     """preference: of questions that the character can't answer alone."""
     questions: int = 4
-    """sft: questions for each character that its profile answers, a dialogue for each."""
+    """sft: most questions for each character that its profile answers; a dialogue for each."""
     contrastive: int = 2
-    """Questions for each character that it can't answer: of later times, or of other worlds."""
+    """Most questions for each character that it can't answer: of later times, or other worlds."""
     turns: int = 1
     """Questions of a dialogue. Later ones follow up, or insist where the character can't know."""
     min_characters: int = 200
@@ -82,7 +82,9 @@ def make(window: Window, settings: Settings) -> None:
     characters = [item for item in window.items if _is_usable(window, item, settings)]
     asked = questions.beyond_knowledge(window, characters, settings)
     if settings.output == "sft":
-        asked += questions.within_knowledge(window, characters, settings)
+        asked = questions.within_knowledge(window, characters, settings) + asked
+    places = {item.id: place for place, item in enumerate(window.items)}
+    asked.sort(key=lambda item: places[item.source.id])
     fitting = questions.screened(window, asked, settings)
     spoken = dialogues.spoken(window, fitting, settings)
     sound = judging.checked(window, spoken, settings)

@@ -35,9 +35,7 @@ def checked(window: Window, dialogues: Sequence[Item], settings: Any) -> list[It
     """Those in character throughout whose replies the profile supports, or that refuse; in the
     order of `dialogues`."""
     sound = {
-        item.id
-        for check in (_supported, _refusing)
-        for item in check(window, dialogues, settings)
+        item.id for check in (_supported, _refusing) for item in check(window, dialogues, settings)
     }
     return [item for item in dialogues if item.id in sound]
 
@@ -106,9 +104,7 @@ def _stays_in_character(
     return stays
 
 
-def pretences(
-    window: Window, refusals: Sequence[Item], settings: Any
-) -> list[tuple[Item, Item]]:
+def pretences(window: Window, refusals: Sequence[Item], settings: Any) -> list[tuple[Item, Item]]:
     """Each dialogue that ends in a refusal, with another answer to its last question, as the
     character would give it if it knew; that it does not refuse is checked by the same judge.
 

@@ -55,7 +55,7 @@ def beyond_knowledge(window: Window, characters: Sequence[Item], settings: Any) 
 def _asked(
     window: Window, characters: Sequence[Item], number: int, knowledge: str, ground: str
 ) -> list[Item]:
-    """`number` questions for each character, each one an item with a dialogue that starts with it.
+    """Up to `number` questions for each character, as items whose dialogue starts with them.
 
     The model writes them all in one answer, so that they differ.
     """
@@ -91,7 +91,7 @@ def _schema(number: int, ground: str) -> dict[str, Any]:
             "questions": {
                 "type": "array",
                 "items": question,
-                "minItems": number,
+                "minItems": 1,
                 "maxItems": number,
             }
         },
@@ -100,9 +100,7 @@ def _schema(number: int, ground: str) -> dict[str, Any]:
     }
 
 
-def _distinct(
-    window: Window, answer: Item, step: str, knowledge: str, ground: str
-) -> list[Item]:
+def _distinct(window: Window, answer: Item, step: str, knowledge: str, ground: str) -> list[Item]:
     """The answer's questions, but for those asked before and those that speak of the profile."""
     written = answer.value["questions"]
     columns = [
