@@ -26,7 +26,7 @@ from synth.decontamination import Evaluations, Overlap
 from synth.decontamination.conversations import conversations_of
 from synth.decontamination.reading import texts_of
 from synth.decontamination.sieve import Sieve
-from synth.words import words_of
+from synth.text.words import words_of
 
 PAGE = Path(__file__).resolve().parent / "decontamination.md"
 NUM_ROWS, NUM_OF_KIND, NUM_EXACT, NUM_TIMED = 100_000, 500, 2_000, 5_000

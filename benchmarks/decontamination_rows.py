@@ -10,7 +10,7 @@ from typing import Any
 
 from align.pretrain.prose import make_prose
 from synth.decontamination.rule import least_common
-from synth.words import words_of
+from synth.text.words import words_of
 
 Row = dict[str, Any]
 

@@ -30,7 +30,7 @@ from align.generate import Completion, Sampling, ServerEngine  # noqa: E402
 from synth.flow.settings import Settings  # noqa: E402
 from synth.flow.store import Store  # noqa: E402
 from synth.flow.stream import Stream  # noqa: E402
-from synth.messages import assistant, user  # noqa: E402
+from synth.rows.messages import assistant, user  # noqa: E402
 
 PAGE = ROOT / "benchmarks" / "synthesis.md"
 OUR_ROWS, PEER_ROWS, REPLAYED_ROWS, MANY_ROWS = 10_000, 2_000, 50_000, 1_000_000

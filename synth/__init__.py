@@ -4,8 +4,8 @@
     synth.stream(...)                      the same part by part, for any number of rows
     synth.Store(path)                      keeps answers, so that none is asked for twice
 
-`flow/` is the engine that all methods share, `decontamination/` takes out what overlaps with
-evaluation sets.
+`flow/` is the engine that all methods share, `text/` and `rows/` what several of them need, and
+`decontamination/` takes out what overlaps with evaluation sets.
 """
 
 from synth.flow.settings import Settings

@@ -14,10 +14,10 @@ from typing import Any, Literal
 from synth.flow.item import Answer, Item
 from synth.flow.settings import Settings as Common
 from synth.flow.window import Window
-from synth.messages import assistant, user
+from synth.rows.messages import assistant, user
 from synth.synthesis import SynthesisError
-from synth.texts import cut_to, overlap_words, problem_of
-from synth.words import words_of
+from synth.text.documents import cut_to, overlap_words, problem_of
+from synth.text.words import words_of
 
 METHOD = "back_translation"
 VERSION = 1

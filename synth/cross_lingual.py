@@ -15,9 +15,9 @@ import numpy as np
 from synth.flow.item import Item
 from synth.flow.settings import Settings as Common
 from synth.flow.window import Window
-from synth.languages import NAMES, is_in
-from synth.messages import assistant, last_user
+from synth.rows.messages import assistant, last_user
 from synth.synthesis import SynthesisError
+from synth.text.languages import NAMES, is_in
 from verifiers.suggest import did_you_mean
 
 METHOD = "cross_lingual"

@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 from rapidfuzz.distance import Levenshtein
 
-from synth.equations import equations, first_wrong
 from synth.flow.item import Item
 from synth.flow.settings import Settings as Common
 from synth.flow.window import Window
-from synth.messages import assistant, with_system
-from synth.pairing import pairs
+from synth.rows.messages import assistant, with_system
+from synth.rows.pairing import pairs
 from synth.synthesis import SynthesisError
+from synth.text.equations import equations, first_wrong
 from verifiers import Verdict
 
 METHOD = "rejection_sampling"

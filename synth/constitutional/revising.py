@@ -7,7 +7,7 @@ from typing import Any
 from synth.constitutional.constitution import Principle, drawn
 from synth.flow.item import Item
 from synth.flow.window import Window
-from synth.messages import as_text, assistant, said
+from synth.rows.messages import as_text, assistant, said
 
 CHECK_SCHEMA = {
     "type": "object",

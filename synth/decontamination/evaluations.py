@@ -15,7 +15,7 @@ from synth.decontamination.reading import texts_of
 from synth.decontamination.rule import MIN_COMMON, least_common
 from synth.decontamination.sieve import Sieve
 from synth.synthesis import Row, SynthesisError
-from synth.words import words_of
+from synth.text.words import words_of
 
 _EXCERPT_WORDS = 60
 _ELSEWHERE = "\0"  # stands for all words that no evaluation text has

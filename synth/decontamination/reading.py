@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from synth.decontamination.rule import MIN_COMMON
 from synth.synthesis import SynthesisError
-from synth.words import words_of
+from synth.text.words import words_of
 
 _LINES = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
 

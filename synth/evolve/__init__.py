@@ -14,7 +14,7 @@ from synth.evolve.instruction import instruction, renew
 from synth.flow.item import Item
 from synth.flow.settings import Settings as Common
 from synth.flow.window import Window
-from synth.messages import assistant
+from synth.rows.messages import assistant
 from synth.synthesis import SynthesisError
 from verifiers.code.programs import answer_of
 from verifiers.suggest import did_you_mean

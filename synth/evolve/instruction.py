@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from synth.flow.item import Item
-from synth.messages import said
+from synth.rows.messages import said
 
 # What holds for the old instruction alone.
 _OUTDATED = ("answer", "solution", "completion", "entry_point", "move")

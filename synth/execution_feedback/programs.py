@@ -10,7 +10,7 @@ from synth.execution_feedback.problem import Problem
 from synth.flow.item import Item
 from synth.flow.templates import Conversation, Prompts
 from synth.flow.window import Window
-from synth.messages import as_text
+from synth.rows.messages import as_text
 from synth.synthesis import SynthesisError
 from verifiers import code
 from verifiers.code.programs import defines, parsed

@@ -8,8 +8,8 @@ from synth.execution_feedback.cases import as_json
 from synth.execution_feedback.problem import Problem
 from synth.flow.item import Item
 from synth.flow.window import Window
-from synth.messages import assistant
-from synth.pairing import pairs
+from synth.rows.messages import assistant
+from synth.rows.pairing import pairs
 
 UNUSED = {"sft": "choose:over_max", "preference": "choose:unpaired", "prompts": "choose:over_max"}
 """Why a program that passes is not used, by the kind of rows."""

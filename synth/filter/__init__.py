@@ -16,7 +16,7 @@ from synth.filter.audit import FLAWED, FLAWLESS, UNDECIDED, metrics
 from synth.flow.item import Item
 from synth.flow.settings import Settings as Common
 from synth.flow.window import Window
-from synth.messages import as_text
+from synth.rows.messages import as_text
 from synth.synthesis import SynthesisError
 
 METHOD = "filter"

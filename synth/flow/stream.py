@@ -8,10 +8,10 @@ import itertools
 import json
 import tempfile
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from synth.flow.asking import Asking
 from synth.flow.progress import Steps
@@ -26,6 +26,20 @@ WATCH_EVERY_S = 0.5
 
 Watch = Callable[[int, int | None, list[str]], None]
 """Called twice a second with: source rows done, source rows in all, one line a step."""
+
+
+class Selection(Protocol):
+    """What a method's `select` says of all rows, which go by their numbers."""
+
+    metrics: Mapping[str, float]
+
+    def dropped(self, number: int) -> str | None:
+        """The reason why the row goes, `step:word`; None if it stays."""
+        ...
+
+    def columns(self, number: int) -> Mapping[str, Any]:
+        """Columns that the row gets, over those it has."""
+        ...
 
 
 class Stream:
@@ -135,7 +149,7 @@ class Stream:
                 for row in part.rows:
                     stream.write(json.dumps(row, ensure_ascii=False) + "\n")
                 yield self._counted(Part([], part.rejects))
-        selection = self.method.select(lambda: _read(spool), self.settings)
+        selection: Selection = self.method.select(lambda: _read(spool), self.settings)
         self.metrics |= selection.metrics
         for chunk in _chunked(enumerate(_read(spool)), self._window_rows):
             rows, rejects = [], []

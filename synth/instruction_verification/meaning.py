@@ -6,7 +6,7 @@ from typing import Any
 from synth.flow.item import Item
 from synth.flow.window import Window
 from synth.instruction_verification.instruction import Instruction
-from synth.messages import said
+from synth.rows.messages import said
 
 RELATION_SCHEMA = {
     "type": "object",

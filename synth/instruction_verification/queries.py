@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from synth.flow.templates import Conversation, Prompts
-from synth.messages import user
+from synth.rows.messages import user
 from synth.synthesis import SynthesisError
 
 _ROLES = ("system", "user", "assistant")

@@ -9,7 +9,7 @@ from synth.flow.window import Window
 from synth.instruction_verification import queries
 from synth.instruction_verification.instruction import Instruction
 from synth.instruction_verification.queries import Query
-from synth.messages import said
+from synth.rows.messages import said
 
 
 @dataclass(slots=True)

@@ -7,8 +7,8 @@ from synth.flow.item import Item
 from synth.flow.window import Window
 from synth.instruction_verification.responses import Task
 from synth.instruction_verification.running import combined
-from synth.messages import assistant
-from synth.pairing import pairs
+from synth.rows.messages import assistant
+from synth.rows.pairing import pairs
 
 
 def keep(window: Window, task: Task, settings: Any) -> None:

@@ -14,10 +14,10 @@ from typing import Any, Literal
 from synth.flow.item import Item
 from synth.flow.settings import Settings as Common
 from synth.flow.window import Window
-from synth.keeping import keep_answers
 from synth.logic.questions import FORMS, REASONINGS, written
 from synth.logic.reasoning import judged
 from synth.logic.solutions import solved
+from synth.rows.keeping import keep_answers
 from synth.synthesis import SynthesisError
 from verifiers.suggest import did_you_mean
 

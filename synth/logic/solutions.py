@@ -7,7 +7,7 @@ from typing import Any
 import verifiers
 from synth.flow.item import Item
 from synth.flow.window import Window
-from synth.keeping import distinct
+from synth.rows.keeping import distinct
 
 
 @dataclass

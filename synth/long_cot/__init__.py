@@ -16,7 +16,7 @@ from synth.flow.settings import Settings as Common
 from synth.flow.window import Window
 from synth.long_cot import candidates, queries, rules
 from synth.long_cot.selection import select
-from synth.messages import assistant
+from synth.rows.messages import assistant
 from synth.synthesis import SynthesisError
 from verifiers import Verdict
 

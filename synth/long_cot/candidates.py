@@ -8,7 +8,7 @@ from typing import Any
 from synth.flow.item import Answer, Item
 from synth.flow.templates import Conversation
 from synth.flow.window import Window
-from synth.words import words_of
+from synth.text.words import words_of
 
 OPEN, CLOSE = "<think>", "</think>"
 

@@ -7,7 +7,7 @@ from typing import Any
 from synth.flow.item import Item
 from synth.flow.window import Window
 from synth.long_cot import validation
-from synth.messages import as_text
+from synth.rows.messages import as_text
 
 _ANSWER_CHARS = 2000
 KINDS = ("one_answer", "several_questions", "open_text", "unclear")

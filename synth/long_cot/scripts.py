@@ -5,7 +5,7 @@ import unicodedata
 from collections import Counter
 from functools import lru_cache
 
-from synth.words import words_of
+from synth.text.words import words_of
 
 # Bounded: else an opening without an end would be looked through to the end, again and again.
 _FORMULA = r".{0,2000}?"

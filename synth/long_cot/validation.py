@@ -11,9 +11,9 @@ import numpy as np
 
 from synth.flow.item import Item
 from synth.flow.window import Window
-from synth.messages import last_user
+from synth.rows.messages import last_user
 from synth.synthesis import SynthesisError
-from synth.words import words_of
+from synth.text.words import words_of
 
 COLUMNS = ("prompt", "question", "text")
 

@@ -13,10 +13,10 @@ from typing import Any, Literal
 from synth.flow.item import Item
 from synth.flow.settings import Settings as Common
 from synth.flow.window import Window
-from synth.messages import assistant, with_system
 from synth.role_play import dialogues, judging, questions
+from synth.rows.messages import assistant, with_system
 from synth.synthesis import SynthesisError
-from synth.texts import cut_to, problem_of
+from synth.text.documents import cut_to, problem_of
 
 METHOD = "role_play"
 VERSION = 1

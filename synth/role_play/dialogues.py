@@ -6,10 +6,10 @@ from typing import Any
 
 from synth.flow.item import Item
 from synth.flow.window import Window
-from synth.messages import Message, assistant, said, user
 from synth.role_play.questions import names_source
-from synth.texts import overlap_words
-from synth.words import words_of
+from synth.rows.messages import Message, assistant, said, user
+from synth.text.documents import overlap_words
+from synth.text.words import words_of
 
 # The model speaks for itself. Characters that are machines may say so.
 _MACHINE = re.compile(

@@ -5,8 +5,8 @@ from typing import Any
 
 from synth.flow.item import Item
 from synth.flow.window import Window
-from synth.messages import said
 from synth.role_play.dialogues import is_in_character, reply_of, transcript
+from synth.rows.messages import said
 
 KNOWN_SCHEMA = {
     "type": "object",

@@ -6,9 +6,9 @@ from typing import Any
 
 from synth.flow.item import Item
 from synth.flow.window import Window
-from synth.messages import user
-from synth.texts import overlap_words
-from synth.words import words_of
+from synth.rows.messages import user
+from synth.text.documents import overlap_words
+from synth.text.words import words_of
 
 SCREEN_SCHEMA = {
     "type": "object",

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from synth.flow.item import Item
 from synth.flow.settings import Settings as Common
 from synth.flow.window import Window
-from synth.messages import assistant, said
+from synth.rows.messages import assistant, said
 from synth.synthesis import SynthesisError
 from synth.system_prompts import axes, judging, quality, writing
 from synth.system_prompts.writing import SystemPrompt

@@ -13,8 +13,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from synth.flow.templates import PROMPTS
-from synth.languages import NAMES
 from synth.synthesis import SynthesisError
+from synth.text.languages import NAMES
 from verifiers.suggest import did_you_mean
 
 _KEYS = ("forms", "axes", "contradictions")

@@ -6,11 +6,11 @@ from typing import Any
 
 from synth.flow.item import Item
 from synth.flow.window import Window
-from synth.languages import NAMES, is_in
-from synth.messages import as_text, with_system
+from synth.rows.messages import as_text, with_system
 from synth.system_prompts import quality
 from synth.system_prompts.writing import SystemPrompt
-from synth.texts import overlap_words
+from synth.text.documents import overlap_words
+from synth.text.languages import NAMES, is_in
 
 FIT_SCHEMA = {
     "type": "object",

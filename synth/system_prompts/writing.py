@@ -11,9 +11,9 @@ from typing import Any
 
 from synth.flow.item import Item
 from synth.flow.window import Window
-from synth.messages import said
+from synth.rows.messages import said
 from synth.system_prompts.axes import Combination
-from synth.words import words_of
+from synth.text.words import words_of
 
 DUPLICATE = "near_duplicate"
 

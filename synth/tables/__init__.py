@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import verifiers
-from synth.equations import first_wrong
 from synth.flow.item import Item
 from synth.flow.settings import Settings as Common
 from synth.flow.window import Window
-from synth.keeping import keep_answers
+from synth.rows.keeping import keep_answers
 from synth.synthesis import SynthesisError
 from synth.tables.problems import NUM_KINDS, TASKS, Problem, problems
 from synth.tables.table import FORMATS
+from synth.text.equations import first_wrong
 from verifiers import Verdict
 from verifiers.suggest import did_you_mean
 

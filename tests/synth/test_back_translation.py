@@ -9,8 +9,8 @@ from synth import back_translation
 from synth.back_translation import Settings, names_length, round_number, score_of
 from synth.flow.item import Answer
 from synth.flow.stream import Stream
-from synth.texts import cut_to, overlap_words, problem_of
-from synth.words import words_of
+from synth.text.documents import cut_to, overlap_words, problem_of
+from synth.text.words import words_of
 from tests.synth.scripted import Completion, Failure, Sampling, Scripted, last
 
 

@@ -8,7 +8,7 @@ import pytest
 from synth import SynthesisError
 from synth.decontamination import Evaluations
 from synth.decontamination.rule import least_common
-from synth.words import words_of
+from synth.text.words import words_of
 
 # Lengths around where the threshold changes, and where 64-bit words of the comparison end.
 LENGTHS = [13, 14, 21, 22, 25, 30, 50, 63, 64, 65, 130]

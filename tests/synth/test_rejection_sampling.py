@@ -6,8 +6,8 @@ import pytest
 
 import synth
 import verifiers
-from synth.equations import equations, first_wrong
-from synth.pairing import pairs
+from synth.rows.pairing import pairs
+from synth.text.equations import equations, first_wrong
 from tests.synth.scripted import Completion, Failure, Sampling, Scripted, last
 
 

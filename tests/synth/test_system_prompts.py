@@ -11,10 +11,10 @@ import pytest
 import synth
 from synth import system_prompts
 from synth.flow.stream import Stream
-from synth.languages import NAMES
 from synth.system_prompts import Settings, axes
 from synth.system_prompts.quality import score_metrics
 from synth.system_prompts.writing import near_duplicates
+from synth.text.languages import NAMES
 from tests.synth.scripted import Completion, Failure, Sampling, Scripted, last
 
 AXES = """

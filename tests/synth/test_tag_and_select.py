@@ -8,7 +8,7 @@ import synth
 from synth.flow.settings import Settings as Common
 from synth.flow.stream import Stream
 from synth.tag_and_select import Settings, diverse, select
-from synth.tags import implied, near, normalised, rule_form
+from synth.tag_and_select.tags import implied, near, normalised, rule_form
 from tests.synth.scripted import Completion, Failure, Sampling, Scripted, last
 
 

@@ -10,7 +10,7 @@ from synth.flow.progress import Steps
 from synth.flow.settings import Settings
 from synth.flow.store import Store
 from synth.flow.window import Window
-from synth.messages import user
+from synth.rows.messages import user
 from synth.synthesis import SynthesisError
 from tests.synth.scripted import Completion, Failure, Sampling, Scripted, last
 from verifiers import Verdict

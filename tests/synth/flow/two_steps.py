@@ -1,7 +1,7 @@
 """A method of two steps, for tests of the engine: a draft, then its revision."""
 
 from synth.flow.settings import Settings
-from synth.messages import assistant, user
+from synth.rows.messages import assistant, user
 
 METHOD = "two_steps"
 VERSION = 1

@@ -5,8 +5,8 @@ from typing import Any
 
 from synth.flow.item import Item
 from synth.flow.window import Window
-from synth.messages import assistant
-from synth.pairing import pairs
+from synth.rows.messages import assistant
+from synth.rows.pairing import pairs
 
 
 def keep_answers(

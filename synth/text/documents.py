@@ -2,7 +2,7 @@
 
 import re
 
-from synth.words import words_of
+from synth.text.words import words_of
 
 _LEAST_LETTERS = 0.5
 _MOST_CONTROL = 0.01

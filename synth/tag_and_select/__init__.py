@@ -11,9 +11,9 @@ from typing import Any, Literal
 from synth.flow.item import Item
 from synth.flow.settings import Settings as Common
 from synth.flow.window import Window
-from synth.messages import last_user
+from synth.rows.messages import last_user
 from synth.synthesis import Row, SynthesisError
-from synth.tags import Tagged, normalised
+from synth.tag_and_select.tags import Tagged, normalised
 
 METHOD = "tag_and_select"
 VERSION = 1

@@ -1,6 +1,6 @@
 import pytest
 
-from synth.languages import is_in, scripts
+from synth.text.languages import is_in, scripts
 
 SENTENCES = {
     "de": "Der Zug fährt jeden Morgen um sieben Uhr vom Bahnhof ab und kommt gegen Mittag an.",

@@ -1,0 +1,1 @@
+"""What rows are made of: messages, and pairs of right and wrong answers."""
