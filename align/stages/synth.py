@@ -39,11 +39,14 @@ def run(job: Job) -> Outcome:
             rows.add(part.rows)
             rejected.add([dataclasses.asdict(reject) for reject in part.rejects])
     dropped = {**unreadable, **stream.counts.dropped}
+    rejected.close() if rejected.num_rows else rejected.discard()
     if not rows.num_rows:
         counts = ", ".join(f"{n} {reason}" for reason, n in dropped.items())
-        raise StageError(f"stage '{job.name}' kept no rows ({counts})")
+        raise StageError(
+            f"stage '{job.name}' kept no rows ({counts or 'there were none to start from'}); to "
+            f"see them: align data show {rejected.path}"
+        )
     rows.close()
-    rejected.close() if rejected.num_rows else rejected.discard()
     if config.output == "prompts":
         tables.write_table(job.output / tables.HELDOUT, [])
     counts = stream.counts

@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ def write_table(path: Path, rows: Sequence[Row]) -> None:
     pq.write_table(pa.Table.from_pylist([{n: r.get(n) for n in names} for r in rows]), path)
 
 
+_PART_ROWS = 4096
+
+
 class TableWriter:
     """Rows to one parquet file in any number of parts, each forgotten once it is written.
 
@@ -37,21 +41,30 @@ class TableWriter:
         shutil.rmtree(self._parts, ignore_errors=True)
         self._parts.mkdir(parents=True)
         self._schemas: list[pa.Schema] = []
+        self._waiting: list[Row] = []
         self.num_rows = 0
 
     def add(self, rows: Sequence[Row]) -> None:
-        if rows:
-            part = self._parts / f"{len(self._schemas)}.parquet"
-            write_table(part, rows)
-            self._schemas.append(pq.read_schema(part))
-            self.num_rows += len(rows)
+        self._waiting += rows
+        self.num_rows += len(rows)
+        if len(self._waiting) >= _PART_ROWS:
+            self._write_part()
+
+    def _write_part(self) -> None:
+        part = self._parts / f"{len(self._schemas)}.parquet"
+        with self._disagreement():
+            write_table(part, self._waiting)
+        self._schemas.append(pq.read_schema(part))
+        self._waiting = []
 
     def discard(self) -> None:
         shutil.rmtree(self._parts)
 
     def close(self) -> None:
         """Put the parts together. Raises StageError for a column of two different types."""
-        try:
+        if self._waiting:
+            self._write_part()
+        with self._disagreement():
             schema = pa.unify_schemas(self._schemas, promote_options="permissive")
             with pq.ParquetWriter(self.path, schema) as whole:
                 for number in range(len(self._schemas)):
@@ -60,9 +73,14 @@ class TableWriter:
                     for field in missing:
                         part = part.append_column(field, pa.nulls(len(part), field.type))
                     whole.write_table(part.select(schema.names).cast(schema))
+        self.discard()
+
+    @contextmanager
+    def _disagreement(self) -> Iterator[None]:
+        try:
+            yield
         except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
             raise StageError(f"{self.path.name}: the rows disagree on a column: {error}") from None
-        self.discard()
 
 
 def read_table(path: Path) -> list[Row]:

@@ -59,9 +59,10 @@ def test_prompts_are_skipped_and_limited_and_never_silently_none(tmp_path):
         chosen(5, None)
 
 
-def test_parts_become_one_file_whatever_columns_they_have(tmp_path):
+def test_parts_become_one_file_whatever_columns_they_have(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "_PART_ROWS", 1)
     writer = tables.TableWriter(tmp_path / "data.parquet")
-    parts = [[{"a": 1, "b": None}], [], [{"a": 2.5, "c": [{"x": "y"}]}], [{"b": "text"}]]
+    parts = [[{"a": 1, "b": None}], [{"a": 2.5, "c": [{"x": "y"}]}], [{"b": "text"}]]
     for part in parts:
         writer.add(part)
     writer.close()
@@ -73,7 +74,9 @@ def test_parts_become_one_file_whatever_columns_they_have(tmp_path):
     assert writer.num_rows == 3 and not (tmp_path / "data.parts").exists()
 
 
-def test_a_column_of_two_types_is_named(tmp_path):
+@pytest.mark.parametrize("rows_a_part", [1, 100])
+def test_a_column_of_two_types_is_named(tmp_path, monkeypatch, rows_a_part):
+    monkeypatch.setattr(tables, "_PART_ROWS", rows_a_part)
     writer = tables.TableWriter(tmp_path / "data.parquet")
     writer.add([{"a": "text"}])
     writer.add([{"a": [1]}])
