@@ -61,7 +61,9 @@ def template_for(data: DataSet, model: Path | None) -> Template:
     if folder is None:
         return Template()
     from transformers import AutoTokenizer
+    from transformers.utils import logging
 
+    logging.set_verbosity_error()  # it wonders about our models, of which it reads the tokens alone
     try:
         return Template(AutoTokenizer.from_pretrained(folder))
     except (OSError, ValueError) as error:
