@@ -9,6 +9,7 @@ from typing import Any
 from synth.execution_feedback.problem import Problem
 from synth.flow.item import Item
 from synth.flow.templates import Conversation, Prompts
+from synth.flow.verdicts import PASSING
 from synth.flow.window import Window
 from synth.rows.messages import as_text
 from synth.synthesis import SynthesisError
@@ -137,7 +138,7 @@ def check(window: Window, found: Sequence[Problem]) -> None:
         "check",
         _checked,
         [[program.columns["language"], program.value] for _, program in pairs],
-        keeps=lambda verdict: verdict[0] not in {*UNDECIDED, "time_wall"},
+        keeps=lambda verdict: verdict[0] not in PASSING,
     )
     for (problem, program), (verdict, detail) in zip(pairs, verdicts, strict=True):
         program.records.append({"step": "check", "verdict": verdict, "detail": detail})

@@ -7,6 +7,7 @@ from synth.execution_feedback.agreement import grade
 from synth.execution_feedback.cases import as_json
 from synth.execution_feedback.problem import Problem
 from synth.flow.item import Item
+from synth.flow.verdicts import word_of
 from synth.flow.window import Window
 from synth.rows.messages import assistant
 from synth.rows.pairing import pairs
@@ -66,7 +67,7 @@ def _graded(problem: Problem, tests: Sequence[Item], settings: Any) -> dict[str,
         shares[program.id] = share
         program.records.append({"step": "grade", "passed": share, "tests_from": answers})
         if share < settings.min_passed:
-            problem.failed[program.id] = f"grade:{verdict}"
+            problem.failed[program.id] = f"grade:{word_of(verdict)}"
     return shares
 
 

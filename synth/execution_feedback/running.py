@@ -7,6 +7,7 @@ from typing import Any
 
 from synth.execution_feedback.cases import key, same
 from synth.execution_feedback.problem import Problem, Seen
+from synth.flow.verdicts import OUT_OF_TIME, PASSING
 from synth.flow.window import Window
 from verifiers import Limits, Test, code
 from verifiers.sandbox.execution import UNDECIDED, Step
@@ -16,9 +17,6 @@ MAX_OUTPUT_BYTES = 1 << 16
 MAX_HANGS = 2
 """After so many inputs without an end a program is not run on any more: one such input may be the
 test's fault, but a program that hangs on all would take its time for each."""
-
-_OUT_OF_TIME = ("time_cpu", "time_wall")
-_PASSING = {*UNDECIDED, "time_wall"}
 
 
 def run(window: Window, problems: Sequence[Problem], settings: Any) -> None:
@@ -40,7 +38,7 @@ def run(window: Window, problems: Sequence[Problem], settings: Any) -> None:
             }
             for problem, program in pairs
         ],
-        keeps=lambda result: all(one[0] not in _PASSING for one in result["seen"]),
+        keeps=lambda result: all(one[0] not in PASSING for one in result["seen"]),
     )
     for (problem, program), result in zip(pairs, results, strict=True):
         seen = [Seen(*one) for one in result["seen"]]
@@ -71,7 +69,7 @@ def _observe(request: Any) -> dict[str, Any]:
     while len(seen) < len(request["inputs"]) and hangs < MAX_HANGS:
         for result in run_on(request, request["inputs"][len(seen) :], limits):
             seen.append(result)
-            if result[0] in _OUT_OF_TIME:  # a compiled program does not go on from here
+            if result[0] in OUT_OF_TIME:  # a compiled program does not go on from here
                 hangs += 1
                 break
     not_run = (seen[-1][0], None, "did not run")

@@ -6,14 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
-import orjson
-
 from synth.flow import structured
 from synth.flow.item import Answer
 from synth.flow.progress import Steps
 from synth.flow.settings import Settings
 from synth.flow.source_key import source_key
-from synth.flow.store import Store, key, key_prefix
+from synth.flow.store import Store, canonical, key, key_prefix
 from synth.flow.templates import Conversation
 from synth.flow.under_way import UnderWay, waited
 from synth.synthesis import SynthesisError
@@ -82,7 +80,7 @@ class Asking:
         """
         prefix = ask.prefix()
         keys = [
-            key(prefix, orjson.dumps([conversation, sample]))
+            key(prefix, canonical([conversation, sample]))
             for conversation, sample in zip(conversations, samples, strict=True)
         ]
         known: dict[bytes, Any] = self.store.get(keys)
@@ -114,15 +112,13 @@ class Asking:
         def take(answers: Sequence[tuple[int, Any]]) -> None:
             if self.stop.is_set():
                 raise Stopped
-            good = []
-            for number, answer in answers:
-                reason = getattr(answer, "reason", None)
-                if reason is None:
-                    found[keys[number]] = record = _record(answer)
-                    good.append((keys[number], record))
-                else:
-                    found[keys[number]] = self._failed(ask, Failed(reason, answer.detail))
+            failed = [(n, answer) for n, answer in answers if getattr(answer, "reason", None)]
+            failed_places = {n for n, _ in failed}
+            good = [(keys[n], _record(a)) for n, a in answers if n not in failed_places]
             self.store.put(good)
+            found.update(good)
+            for number, answer in failed:  # last, for it may end the run
+                found[keys[number]] = self._failed(ask, Failed(answer.reason, answer.detail))
             with self.steps.changing(ask.step) as state:
                 state.done += len(answers)
                 state.waiting -= len(answers)
@@ -187,7 +183,7 @@ class Asking:
         `keeps` refuses (something went wrong that another time may not) are not stored.
         """
         prefix = key_prefix(execution=self.source_key(source or function))
-        keys = [key(prefix, orjson.dumps(item, option=orjson.OPT_SORT_KEYS)) for item in inputs]
+        keys = [key(prefix, canonical(item)) for item in inputs]
         known = self.store.get(keys)
         places = {k: place for place, k in enumerate(keys) if k not in known}
         self._saved(step, "executions", len(keys) - len(places))

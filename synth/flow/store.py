@@ -3,6 +3,7 @@
 A record is visible once it is committed, and a crash tears none. Errors are never put in.
 """
 
+import json
 import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
@@ -20,10 +21,26 @@ VERSION = 1
 _MOST_PARAMETERS = 500
 
 
+def canonical(value: Any) -> bytes:
+    """JSON with sorted keys. What JSON has no word for becomes text."""
+    options = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+    try:
+        return orjson.dumps(value, option=options, default=str)
+    except TypeError:  # whole numbers beyond 64 bits, halves of characters
+        return json.dumps(_sortable(value), sort_keys=True, default=str).encode()
+
+
+def _sortable(value: Any) -> Any:
+    """With texts for keys, which json can't sort beside others."""
+    if isinstance(value, dict):
+        return {str(key): _sortable(item) for key, item in value.items()}
+    return [_sortable(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def key_prefix(**decides: Any) -> Any:
     """A hash of what many keys have in common; `key` goes on from it. Values are JSON."""
     decides["version"] = VERSION
-    return blake2b(orjson.dumps(decides, option=orjson.OPT_SORT_KEYS), digest_size=16)
+    return blake2b(canonical(decides), digest_size=16)
 
 
 def key(prefix: Any, asked: bytes) -> bytes:
@@ -71,11 +88,17 @@ class Store:
 
     def put(self, records: Iterable[tuple[bytes, Any]]) -> None:
         """Commit values, which are JSON. A key that is there already keeps its value."""
-        encoded = [(key, orjson.dumps(value)) for key, value in records]
+        encoded = [(key, canonical(value)) for key, value in records]
         if not encoded:
             return
-        with self._lock, self._db:
-            self._db.executemany("INSERT OR IGNORE INTO kept VALUES (?, ?)", encoded)
+        try:
+            with self._lock, self._db:
+                self._db.executemany("INSERT OR IGNORE INTO kept VALUES (?, ?)", encoded)
+        except sqlite3.Error as error:  # the disk is full, or somebody else holds the file
+            raise SynthesisError(
+                f"{self.path}: answers can't be kept ({error}); mend that, and the same command "
+                "goes on from what was kept"
+            ) from None
 
     def __len__(self) -> int:
         with self._lock:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from synth.flow.asking import Asking
 from synth.flow.progress import Steps
 from synth.flow.settings import Settings
-from synth.flow.store import Store
+from synth.flow.store import Store, canonical
 from synth.flow.window import Window
 from synth.synthesis import Counts, Part, Reject, Row, SynthesisError, provenance_of
 
@@ -147,7 +147,7 @@ class Stream:
         with spool.open("w", encoding="utf-8") as stream:
             for part in parts:
                 for row in part.rows:
-                    stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+                    stream.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
                 yield self._counted(Part([], part.rejects))
         selection: Selection = self.method.select(lambda: _read(spool), self.settings)
         self.metrics |= selection.metrics
@@ -172,7 +172,7 @@ def dropped_row(row: Row, reason: str, detail: str = "") -> Reject:
         reason=reason,
         detail=detail,
         text="",
-        columns=json.dumps(columns, ensure_ascii=False, sort_keys=True),
+        columns=canonical(columns).decode(),
         provenance=row["provenance"],
     )
 

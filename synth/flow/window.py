@@ -10,21 +10,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import orjson
-
 from synth.flow import structured
 from synth.flow.asking import Ask, Asking, Failed, step_seed
 from synth.flow.item import Answer, Item, child_id
 from synth.flow.settings import Settings
+from synth.flow.store import canonical
 from synth.flow.templates import Conversation, Prompts
+from synth.flow.verdicts import PASSING
 from synth.synthesis import Reject, Row, SynthesisError, provenance_of
 from verifiers import Verdict, grade_all
 
 Parse = Callable[[Answer], Any]
 """Reads a value out of an answer; raises ValueError where that can't be done."""
-
-# Said of the machine and the moment, not of what was verified: not kept, so tried again.
-_PASSING = frozenset({"unavailable", "sandbox_error", "verifier_error", "time_wall", "timeout"})
 
 
 class Window:
@@ -150,7 +147,7 @@ class Window:
 
         inputs = [[completion(item), _judged_columns(row(item))] for item in items]
         results, keys = self._asking.executions(
-            step, graded, inputs, source=verifier, keeps=lambda result: result[2] not in _PASSING
+            step, graded, inputs, source=verifier, keeps=lambda result: result[2] not in PASSING
         )
         source = self._asking.source_key(verifier)
         decided = []
@@ -388,4 +385,4 @@ def _name(verifier: Callable[..., Verdict]) -> str:
 
 
 def _json(value: Any) -> str:
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS, default=str).decode()
+    return canonical(value).decode()

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from synth.flow.item import Item
+from synth.flow.verdicts import word_of
 from synth.flow.window import Window
 from synth.instruction_verification import running
 from synth.instruction_verification.instruction import Case, Function, Instruction
@@ -137,7 +138,7 @@ def _reject_idle(
 
 def _failure(run: Run) -> tuple[str, str]:
     """Reason and detail of a function that came to nothing on any response."""
-    return f"function:{run.seen[0].verdict}", run.seen[0].detail
+    return f"function:{word_of(run.seen[0].verdict)}", run.seen[0].detail
 
 
 def _keep_cases(

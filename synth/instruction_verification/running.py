@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from synth.flow.verdicts import OUT_OF_TIME, PASSING
 from synth.flow.window import Window
 from verifiers import Limits, code
 from verifiers.sandbox.execution import UNDECIDED
@@ -14,9 +15,6 @@ INSIDE = Path(__file__).with_name("inside.py").read_text(encoding="utf-8")
 
 MAX_HANGS = 2
 """After so many responses without an end a function is not run on any more."""
-
-_OUT_OF_TIME = ("time_cpu", "time_wall")
-_PASSING = {*UNDECIDED, "time_wall"}
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ def run(
             {"function": source, "responses": list(responses), "cpu_s": settings.cpu_s}
             for source, responses in requests
         ],
-        keeps=lambda result: all(one[0] not in _PASSING for one in result["seen"]),
+        keeps=lambda result: all(one[0] not in PASSING for one in result["seen"]),
     )
     return [Run([Seen(*one) for one in r["seen"]], r["isolation"]) for r in results]
 
@@ -97,7 +95,7 @@ def _seen(source: str, responses: Sequence[str], limits: Limits) -> list[Result]
             seen.append([seen[-1][0], None, "did not run"])
         else:
             seen += _seen(source, [response], limits)
-            hangs += seen[-1][0] in _OUT_OF_TIME
+            hangs += seen[-1][0] in OUT_OF_TIME
     return seen
 
 

@@ -96,7 +96,9 @@ class ScriptedServer:
         self._loop = asyncio.new_event_loop()
 
     def __enter__(self) -> "ScriptedServer":
-        make = self._loop.create_server(lambda: _Connection(self), "127.0.0.1", self._port)
+        make = self._loop.create_server(
+            lambda: _Connection(self), "127.0.0.1", self._port, backlog=4096
+        )
         self._server = self._loop.run_until_complete(make)
         self._port = self._server.sockets[0].getsockname()[1]
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)

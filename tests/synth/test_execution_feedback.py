@@ -117,7 +117,7 @@ def test_the_good_programs_come_out_and_each_bad_thing_goes_under_its_reason():
     assert [(test["input"].strip(), test["output"]) for test in json.loads(only["tests"])] == [
         (given.strip(), output) for given, output in GOOD
     ]
-    assert made.counts.dropped == {**DROPPED, "grade:time_cpu": 1}
+    assert made.counts.dropped == {**DROPPED, "grade:out_of_time": 1}
     assert made.counts.items == 1 + 13 + 5 + 10 and accounted(made)
     assert made.metrics == {"passed/python": 4 / 13, "tests_kept": 6 / 10}
 
@@ -281,7 +281,7 @@ def test_a_function_is_tested_by_its_arguments_and_value():
     assert made.counts.dropped == {
         "choose:over_max": 2,
         "grade:runtime_error": 1,
-        "grade:time_cpu": 1,
+        "grade:out_of_time": 1,
         "grade:wrong_answer": 1,
         "solve:no_program": 1,
         "test:disagrees": 1,
@@ -417,8 +417,8 @@ def test_what_is_known_is_not_run_again():
 def test_an_input_that_hangs_costs_two_inputs_at_most():
     hangs = "a, b = map(int, input().split())\nwhile a == 5: pass\nprint(a + b)"
     made = run([row("Add.")], [*map(fenced, RIGHT), fenced(hangs)], [written(*GOOD)])
-    assert made.counts.dropped == {"choose:over_max": 3, "grade:time_cpu": 1}
-    (failed,) = [reject for reject in made.rejects if reject.reason == "grade:time_cpu"]
+    assert made.counts.dropped == {"choose:over_max": 3, "grade:out_of_time": 1}
+    (failed,) = [reject for reject in made.rejects if reject.reason == "grade:out_of_time"]
     # What came after the input that hung was run, and passed.
     assert json.loads(failed.provenance)["steps"][-1]["passed"] == 5 / 6
 

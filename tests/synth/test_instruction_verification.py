@@ -148,7 +148,7 @@ BAD_ANSWERS = [  # to `write`, with what becomes of the answer, or of its functi
         written("def evaluate(response:", ("Rain 0", "False")),
         ["function:compile_error", "case:duplicate"],
     ),
-    (written(LOOPS, ("rain 9", False)), ["function:time_cpu", "case:disagrees"]),
+    (written(LOOPS, ("rain 9", False)), ["function:out_of_time", "case:disagrees"]),
     (written(DOWNLOADS, ("Rain 9", True)), ["function:runtime_error", "case:disagrees"]),
     (
         written(ALWAYS, ("", True), ("", False)),

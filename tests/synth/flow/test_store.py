@@ -1,10 +1,12 @@
+import json
 import sqlite3
 import threading
+from datetime import date
 
 import pytest
 
 from synth import Store, SynthesisError
-from synth.flow.store import key, key_prefix
+from synth.flow.store import canonical, key, key_prefix
 
 
 def test_what_was_put_in_comes_out_after_closing(tmp_path):
@@ -74,3 +76,22 @@ def test_keys_tell_apart_whatever_differs():
     ]
     assert len(set(keys)) == len(keys) and {len(k) for k in keys} == {16}
     assert key(key_prefix(seed=1, engine="e"), b"[]") == keys[0]
+
+
+def test_anything_that_a_column_may_hold_has_a_canonical_form():
+    odd = {"big": 2**70, 1: "key", "day": date(2026, 1, 2), "half": "\ud83d", "set": {1}}
+    assert json.loads(canonical(odd))["big"] == 2**70
+    assert canonical({"b": 1, "a": 2}) == b'{"a":2,"b":1}'
+    assert canonical({"day": date(2026, 1, 2)}) == b'{"day":"2026-01-02"}'
+
+
+def test_a_store_that_cannot_be_written_says_so(tmp_path):
+    path = tmp_path / "s.sqlite"
+    with Store(path) as store, sqlite3.connect(path, isolation_level=None) as other:
+        store._db.execute("PRAGMA busy_timeout=10")
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(SynthesisError, match=r"s\.sqlite: answers can't be kept .*goes on"):
+            store.put([(b"a", 1)])
+        other.execute("ROLLBACK")
+        store.put([(b"a", 1)])
+        assert store.get([b"a"]) == {b"a": 1}
