@@ -14,7 +14,7 @@ from typing import Any, Literal
 from synth.flow.item import Answer, Item
 from synth.flow.settings import Settings as Common
 from synth.flow.window import Window
-from synth.rows.messages import assistant, user
+from synth.rows.messages import assistant, said, user
 from synth.synthesis import SynthesisError
 from synth.text.documents import cut_to, overlap_words, problem_of
 from synth.text.words import words_of
@@ -30,6 +30,15 @@ _SCORE = re.compile(
     r"^[ \t*]*(?:Score|\u5206\u6570)[ \t*]*[:\uff1a][ \t*]*([1-5])(?:[ \t]*/[ \t]*5)?[ \t*.]*$",
     re.MULTILINE | re.IGNORECASE,
 )
+# Speaks of a text that is there already. "This text" alone may be the one that is wanted.
+_KINDS = r"(?:text|passage|excerpt|article|document)"
+_NAMES_TEXT = re.compile(
+    rf"\b(?:above|given|provided) {_KINDS}\b|\b{_KINDS} above\b|\bthis (?:passage|excerpt)\b"
+    rf"|\b(?:based on|according to) (?:the|this) {_KINDS}\b"
+    r"|上文|以上(?:文字|文章|内容)|这段(?:文字|文本|话)|(?:根据|按照)(?:原文|这篇)",
+    re.IGNORECASE,
+)
+_QUOTED = (('"', '"'), ("'", "'"), ("\u201c", "\u201d"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +72,13 @@ class Settings(Common):
         super().__post_init__()
         self.at_least(samples=1, min_characters=1, max_characters=1, scores=1, max_copied=1)
         self.at_least(min_score=1.0)
+        if self.min_score > 5:
+            raise SynthesisError(f"min_score is {self.min_score}; give at most 5")
         wrong = [name for name in self.details if name not in DETAILS]
-        if wrong or not self.details:
-            raise SynthesisError(f"details is {self.details}; give some of {', '.join(DETAILS)}")
+        if wrong or not self.details or len(set(self.details)) < len(self.details):
+            raise SynthesisError(
+                f"details is {self.details}; give some of {', '.join(DETAILS)}, each once"
+            )
         if self.min_characters > self.max_characters:
             raise SynthesisError(
                 f"min_characters {self.min_characters} is above max_characters "
@@ -138,12 +151,14 @@ def _queries(window: Window, items: Sequence[Item], settings: Settings) -> list[
 
 
 def _query(answer: Answer) -> str:
-    text = (
-        answer.text.strip()
-        .strip("\"'\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}")
-        .strip()
-    )
-    if not text:
+    """The request, without quotation marks around the whole of it."""
+    text = said(answer)
+    for opening, closing in _QUOTED:
+        inside = text[1:-1]
+        whole = text.startswith(opening) and text.endswith(closing) and len(text) > 1
+        if whole and opening not in inside and closing not in inside:
+            text = inside.strip()
+    if not words_of(text):
         raise ValueError("it is empty")
     return text
 
@@ -153,6 +168,8 @@ def _is_fair(window: Window, query: Item, settings: Settings) -> bool:
     copied = overlap_words(query.value, _text(query))
     if copied > settings.max_copied:
         window.reject(query, "query:copies", f"{copied} words in a row are the text's")
+    elif names_text(query.value):
+        window.reject(query, "query:names_text", "it speaks of a text that nobody has seen")
     elif len(query.value) > len(_text(query)):
         window.reject(query, "query:longer_than_text", f"{len(query.value)} characters")
     elif settings.length and not names_length(query.value, len(words_of(_text(query)))):
@@ -187,7 +204,7 @@ def _scored(
 
 def score_of(answer: Answer) -> int:
     """The whole number from 1 to 5 on the only line that gives a score."""
-    found = _SCORE.findall(answer.text)
+    found = _SCORE.findall(said(answer))
     if len(found) != 1:
         raise ValueError(f"there are {len(found)} lines as 'Score: 4', and there should be one")
     return int(found[0])
@@ -198,6 +215,11 @@ def round_number(number: int) -> int:
     step = 10 ** max(0, len(str(number)) - 2)
     step = step * 5 if number < 1000 else step
     return max(10, round(number / step) * step)
+
+
+def names_text(query: str) -> bool:
+    """Whether it speaks of the text as of something that lies before the reader."""
+    return _NAMES_TEXT.search(query) is not None
 
 
 def names_length(query: str, number: int) -> bool:

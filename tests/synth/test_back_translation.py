@@ -6,7 +6,13 @@ import pytest
 
 import synth
 from synth import back_translation
-from synth.back_translation import Settings, names_length, round_number, score_of
+from synth.back_translation import (
+    Settings,
+    names_length,
+    names_text,
+    round_number,
+    score_of,
+)
 from synth.flow.item import Answer
 from synth.flow.stream import Stream
 from synth.text.documents import cut_to, overlap_words, problem_of
@@ -21,7 +27,7 @@ def story(number: int, words: int = 150) -> str:
 
 
 def documents() -> list[dict]:
-    rows = [{"id": f"d{n}", "text": story(n), "source": "books"} for n in range(10)]
+    rows = [{"id": f"d{n}", "text": story(n), "source": "books"} for n in range(12)]
     bad = {
         "empty": "  \n ",
         "short": "Too short to learn from.",
@@ -38,7 +44,7 @@ def tale(messages) -> int:
 
 
 def model(messages, sample):
-    """Queries of tales 0 to 2 are good; those of 3 to 9 are spoilt, each in its own way."""
+    """Queries of tales 0 to 2 are good; those of 3 to 11 are spoilt, each in its own way."""
     asked, number = last(messages), tale(messages)
     if "Rate the pair" in asked:
         if number == 8:
@@ -52,6 +58,8 @@ def model(messages, sample):
         5: Completion(good, "length"),
         6: "Write tale 6 about a harbour in about 1,500 words.",
         9: Failure("http_500"),
+        10: "Continue the text above, tale 10, in about 150 words.",
+        11: f"<think>{good}",
     }.get(number, good)
 
 
@@ -77,12 +85,13 @@ def test_exactly_the_good_come_out_and_each_bad_one_under_its_reason():
     assert made.counts.dropped == {
         "curate:low_score": 2,  # 7
         "curate:undecided": 2,  # 8
-        "nothing_left": 7 + 14,  # tales 3 to 9, and their two levels of detail
+        "nothing_left": 9 + 18,  # tales 3 to 11, and their two levels of detail
         "query:copies": 2,  # 4
         "query:failed:http_500": 2,  # 9
+        "query:names_text": 2,  # 10
         "query:no_length": 2,  # 6
         "query:truncated": 2,  # 5
-        "query:unparsed": 2,  # 3
+        "query:unparsed": 4,  # 3, and 11, whose thoughts do not end
         "text:control_characters": 1,
         "text:empty": 1,
         "text:missing": 1,
@@ -92,10 +101,55 @@ def test_exactly_the_good_come_out_and_each_bad_one_under_its_reason():
     }
 
 
-def test_windows_change_nothing():
+def test_windows_and_order_change_nothing():
     chosen = Settings(**settings())
     parts = list(Stream(back_translation, documents(), Scripted(model), chosen, window_rows=1))
     assert [row for part in parts for row in part.rows] == run().rows
+    backwards = run(documents()[::-1]).rows
+    assert sorted(map(str, backwards)) == sorted(map(str, run().rows))
+
+
+def test_the_thoughts_of_a_model_and_judge_are_no_part_of_what_they_say():
+    def script(messages, sample):
+        if "Rate the pair" in last(messages):
+            return "<think>At first sight:\nScore: 2\nbut no.</think>It fits.\nScore: 5"
+        return "<think>Of 150 words, I think.</think>\n\nWrite tale 0 in 150 words."
+
+    made = run([documents()[0]], script, details=["brief"], reasks=0)
+    assert made.rows[0]["prompt"] == [{"role": "user", "content": "Write tale 0 in 150 words."}]
+
+
+@pytest.mark.parametrize(
+    ("said", "query"),
+    [
+        ('"Write a tale."', "Write a tale."),
+        ("\u201cWrite a tale.\u201d", "Write a tale."),
+        ('Write a tale called "The Sea"', 'Write a tale called "The Sea"'),
+        ('"The Sea" is to be a tale like "The Land"', '"The Sea" is to be a tale like "The Land"'),
+    ],
+)
+def test_quotation_marks_go_only_from_around_the_whole_query(said, query):
+    made = run([documents()[0]], lambda m, s: "Score: 5" if "Rate" in last(m) else said,
+               details=["brief"], length=False)  # fmt: skip
+    assert made.rows[0]["prompt"][0]["content"] == query
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["Go on from the text above.", "Retell this passage.", "Sum up the provided article.",
+     "According to the text, who is the keeper?", "根据上文写一个故事。"],
+)  # fmt: skip
+def test_talk_of_a_text_that_nobody_has_seen_is_found(query):
+    assert names_text(query)
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["Write the text of a leaflet.", "Write a letter; this text should be short.",
+     "Retell the passage of the Beagle.", "Write an article on Texts of Joy."],
+)  # fmt: skip
+def test_talk_of_the_text_that_is_wanted_is_not(query):
+    assert not names_text(query)
 
 
 def test_of_several_queries_the_best_scored_one_stays():
@@ -111,7 +165,7 @@ def test_of_several_queries_the_best_scored_one_stays():
 
 
 def test_a_long_text_can_be_cut_and_a_system_prompt_tells_where_it_is_from():
-    made = run([documents()[14]], too_long="cut", system="Answer like a web page.", length=False)
+    made = run([documents()[16]], too_long="cut", system="Answer like a web page.", length=False)
     row = made.rows[0]
     assert row["prompt"][0] == {"role": "system", "content": "Answer like a web page."}
     assert len(row["completion"][0]["content"]) <= 20_000
@@ -154,7 +208,7 @@ def test_a_score_is_read_from_its_line(text, score):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "4", "Score: 6", "Score: 4.5", "Score: 4\nScore: 5", "Score: 45"]
+    "text", ["Fine.", "4", "Score: 6", "Score: 4.5", "Score: 4\nScore: 5", "Score: 45"]
 )
 def test_anything_else_is_no_score(text):
     with pytest.raises(ValueError, match="there should be one"):
@@ -188,6 +242,8 @@ def test_the_longest_run_of_words_in_common():
     ("bad", "message"),
     [
         ({"details": ["short"]}, "give some of brief, medium, detailed"),
+        ({"details": ["brief", "brief"]}, "each once"),
+        ({"min_score": 5.5}, "min_score is 5.5; give at most 5"),
         ({"min_characters": 30_000}, "min_characters 30000 is above max_characters 20000"),
         ({"language": "fr"}, "no prompt 'query' in language 'fr'; there are en, zh"),
     ],

@@ -221,13 +221,13 @@ HOSTILE = [
 @pytest.mark.parametrize("reference", [ROWS, ["Oslo", "Bergen"], "Oslo", 709037], ids=str)
 def test_hostile_text_is_not_right_and_costs_little(hostile: str, reference: object) -> None:
     for ordered in (True, False):
-        started = time.perf_counter()
+        started = time.process_time()
         assert tables.verify(hostile, reference, ordered=ordered).correct is False
-        assert time.perf_counter() - started < 1.5
+        assert time.process_time() - started < 1.5
 
 
 def test_a_large_table_is_compared_in_seconds() -> None:
     rows = [{"n": n, "square": n * n, "name": f"row {n}"} for n in range(600)]
-    started = time.perf_counter()
+    started = time.process_time()
     assert tables.verify(markdown(rows[::-1], ["n", "square", "name"]), rows, ordered=False).correct
-    assert time.perf_counter() - started < 5.0
+    assert time.process_time() - started < 5.0
