@@ -53,11 +53,11 @@ def key(prefix: Any, asked: bytes) -> bytes:
 class Store:
     """Values by key, in an SQLite file; in memory without a path. Usable from several threads."""
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: str | Path | None = None) -> None:
         self.path = path
         self._lock = threading.Lock()
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(path or ":memory:", check_same_thread=False)
         try:
             self._db.execute("PRAGMA journal_mode=WAL")

@@ -14,7 +14,7 @@ def test_what_was_put_in_comes_out_after_closing(tmp_path):
     with Store(path) as store:
         store.put([(b"a", ["text", {"x": 1.5}]), (b"b", None)])
         assert len(store) == 2
-    with Store(path) as store:
+    with Store(str(path)) as store:
         assert store.get([b"a", b"b", b"c"]) == {b"a": ["text", {"x": 1.5}], b"b": None}
 
 
