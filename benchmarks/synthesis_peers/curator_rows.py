@@ -5,7 +5,12 @@ import sys
 import tempfile
 import time
 
-os.environ |= {"CURATOR_DISABLE_RICH_DISPLAY": "1", "TELEMETRY_ENABLED": "false"}
+# A line of progress for each answer costs curator 40% of its speed.
+os.environ |= {
+    "CURATOR_DISABLE_RICH_DISPLAY": "1",
+    "TQDM_DISABLE": "1",
+    "TELEMETRY_ENABLED": "false",
+}
 
 import tiktoken
 
@@ -21,6 +26,8 @@ tiktoken.get_encoding = tiktoken.encoding_for_model = lambda name: Words()
 
 from bespokelabs import curator  # noqa: E402
 from datasets import Dataset  # noqa: E402
+
+WARM_UP_ROWS = 16
 
 
 class Draft(curator.LLM):
@@ -39,16 +46,15 @@ class Revise(curator.LLM):
         return {**row, "final": response}
 
 
-def main(url: str, rows: str, concurrency: str) -> None:
+def rate(url: str, rows: int, concurrency: int) -> float:
     backend = {
         "base_url": url,
         "api_key": "none",
         "max_requests_per_minute": 10**9,
         "max_tokens_per_minute": 10**12,
-        "max_concurrent_requests": int(concurrency),
+        "max_concurrent_requests": concurrency,
     }
-    questions = [{"question": f"question {n} " + "word " * 20} for n in range(int(rows))]
-    data = Dataset.from_list(questions)
+    data = Dataset.from_list([{"question": f"question {n} " + "word " * 20} for n in range(rows)])
     with tempfile.TemporaryDirectory() as folder:
         start = time.monotonic()
         for step in (Draft, Revise):
@@ -56,8 +62,14 @@ def main(url: str, rows: str, concurrency: str) -> None:
                 data, working_dir=folder
             )
             data = getattr(made, "dataset", made)
-        assert len(data) == int(rows) and data[0]["final"]
-        print(len(data) / (time.monotonic() - start))
+        assert len(data) == rows and all(data["final"])
+        return rows / (time.monotonic() - start)
+
+
+def main(url: str, rows: str, concurrency: str) -> None:
+    for number in (WARM_UP_ROWS, int(rows)):
+        measured = rate(url, number, int(concurrency))
+    print(measured)
 
 
 if __name__ == "__main__":
