@@ -33,7 +33,7 @@ from synth.flow.stream import Stream  # noqa: E402
 from synth.rows.messages import assistant, user  # noqa: E402
 
 PAGE = ROOT / "benchmarks" / "synthesis.md"
-OUR_ROWS, PEER_ROWS, REPLAYED_ROWS, MANY_ROWS = 10_000, 2_000, 50_000, 1_000_000
+ROWS, REPLAYED_ROWS, MANY_ROWS = 10_000, 50_000, 1_000_000
 RUNS = 3
 
 
@@ -99,7 +99,7 @@ def ours(url: str) -> float:
         Store(Path(folder) / "answers.sqlite") as store,
         ServerEngine(url, "m") as engine,
     ):
-        return made(engine, store, OUR_ROWS)
+        return made(engine, store, ROWS)
 
 
 def beside_peers(folder: Path | None) -> str:
@@ -113,7 +113,7 @@ def beside_peers(folder: Path | None) -> str:
             found.setdefault(("align", None), []).append(ours(url))
             for peer, python in pythons.items():
                 for setting in synthesis_peers.SETTINGS[peer]:
-                    rate = synthesis_peers.rows_per_second(python, peer, url, PEER_ROWS, setting)
+                    rate = synthesis_peers.rows_per_second(python, peer, url, ROWS, setting)
                     found.setdefault((peer, setting), []).append(rate)
     best: dict[str, tuple[float, int | None, list[float]]] = {}
     for (name, setting), rates in found.items():
@@ -179,7 +179,7 @@ Made by `python benchmarks/synthesis.py --peers FOLDER` on {os.cpu_count()} core
 
 A method of two steps: one request for each row, and one that goes on from its answer. The server is
 on the loopback, in a process of its own. Medians of {RUNS} rounds, engine after engine in each;
-{OUR_ROWS:,} rows of ours, {PEER_ROWS:,} of the others, at the best of the settings tried
+{ROWS:,} rows for each, the others at the best of the settings tried
 (`benchmarks/synthesis_peers/`). Ours keeps every answer in its store before it counts as done.
 
 {beside_peers(peers)}
