@@ -1,21 +1,23 @@
 """Our own sampling loop over any transformers causal language model.
 
 A prompt is read once, whatever the number of samples; rows that have ended leave the batch; keys
-and values are written into room kept ready instead of being copied at every step.
+and values are written into room kept ready instead of being copied at every step; and a Qwen of
+ours takes its steps by `QwenStep`.
 """
 
-import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
-from transformers.cache_utils import DynamicLayer
 
 from align.errors import AlignError
+from align.generate.draw import draw, uniform_numbers
 from align.generate.engine import Sampling
+from align.generate.kv_cache import growing_cache
+from align.generate.qwen_step import QwenStep
 
 
 class BrokenModelError(AlignError):
@@ -54,24 +56,23 @@ def decode(
     top_logprobs: of the first token, the likeliest ones to report. Raises BrokenModelError for NaN
     logits.
     """
-    cache = _growing_cache(model)
+    cache = growing_cache(model)
     num_samples = torch.tensor([len(numbers) for numbers in samples], device=model.device)
     logits, position, mask = _prefill(
         model, prompts, num_samples, sampling.max_tokens, pad_id, cache
     )
-    device = logits.device
-    rows = torch.arange(len(logits), device=device)
-    out = _Output.empty(len(rows), sampling.max_tokens, device)
+    rows = torch.arange(len(logits), device=logits.device)
     first = _likeliest(logits.float(), top_logprobs)
-    limit = (context_length(model) - position).clamp(max=sampling.max_tokens)
-    uniforms = uniform_numbers(prompts, samples, seed, sampling).to(device)
-    ends = torch.tensor(end_ids, device=device)
+    limits = (context_length(model) - position).clamp(max=sampling.max_tokens)
+    uniforms = uniform_numbers(prompts, samples, seed, sampling).to(logits.device)
+    ends = torch.tensor(end_ids, dtype=torch.long, device=logits.device)
+    next_logits = _stepper(model, cache)
+    out = _Output(len(rows), sampling.max_tokens, logits.device)
     alive = torch.ones_like(rows, dtype=torch.bool)
     for step in range(sampling.max_tokens):
         token, logp = draw(logits.float(), uniforms[rows, step], sampling)
-        ended = torch.isin(token, ends)
-        out.record(rows, step, token, logp, alive, ended)
-        alive &= ~ended & (limit[rows] > step + 1)
+        out.add(rows, token, logp)
+        alive &= ~(token[:, None] == ends).any(1) & (limits[rows] > step + 1)
         remaining = int(alive.sum())
         if remaining == 0:
             break
@@ -81,8 +82,24 @@ def decode(
             cache.batch_select_indices(keep)
             rows, token, position, alive = rows[keep], token[keep], position[keep], alive[keep]
             mask = mask[keep] if mask is not None else None
-        logits = _last_logits(model, token[:, None], mask, position[:, None] + step, cache)
-    return [Sampled(*row, likeliest) for row, likeliest in zip(out.rows(), first, strict=True)]
+        logits = next_logits(token, position + step, mask)
+    sampled = zip(out.finished(limits, ends), first, strict=True)
+    return [Sampled(*row, likeliest) for row, likeliest in sampled]
+
+
+def _stepper(model: PreTrainedModel, cache: DynamicCache) -> Callable[..., Tensor]:
+    """Logits after a token (rows,) at its position (rows,), by the mask (rows, room) of padding."""
+    quick = QwenStep.of(model)
+
+    def by_model(token: Tensor, position: Tensor, mask: Tensor | None) -> Tensor:
+        return _last_logits(model, token[:, None], mask, position[:, None], cache)
+
+    def by_weights(token: Tensor, position: Tensor, mask: Tensor | None) -> Tensor:
+        if mask is not None:
+            mask = mask[:, None, : cache.get_seq_length() + 1]
+        return quick(token, position, mask, cache)
+
+    return by_model if quick is None else by_weights
 
 
 def _likeliest(logits: Tensor, number: int) -> list[list[tuple[int, float]]]:
@@ -139,35 +156,31 @@ def _last_logits(
     ).logits[:, -1]
 
 
-@dataclass(frozen=True)
 class _Output:
-    """What each row emitted. tokens, logps: (rows, max_tokens); lengths, stopped: (rows,)."""
+    """What each row emitted, written down whenever rows leave the batch."""
 
-    tokens: Tensor
-    logps: Tensor
-    lengths: Tensor
-    stopped: Tensor
+    def __init__(self, rows: int, max_tokens: int, device: torch.device) -> None:
+        self.tokens = torch.zeros(rows, max_tokens, dtype=torch.long, device=device)
+        self.logps = torch.zeros(rows, max_tokens, device=device)
+        self._rows: Tensor | None = None
+        self._steps: list[tuple[Tensor, Tensor]] = []
+        self._written = 0
 
-    @classmethod
-    def empty(cls, rows: int, max_tokens: int, device: torch.device) -> "_Output":
-        return cls(
-            torch.zeros(rows, max_tokens, dtype=torch.long, device=device),
-            torch.zeros(rows, max_tokens, device=device),
-            torch.zeros(rows, dtype=torch.long, device=device),
-            torch.zeros(rows, dtype=torch.bool, device=device),
-        )
+    def add(self, rows: Tensor, token: Tensor, logp: Tensor) -> None:
+        """A step's token and log-probability, (rows,) each, of the rows in the batch."""
+        if rows is not self._rows:
+            self._write()
+            self._rows = rows
+        self._steps.append((token, logp))
 
-    def record(
-        self, rows: Tensor, step: int, token: Tensor, logp: Tensor, alive: Tensor, ended: Tensor
-    ) -> None:
-        # Rows that ended but are still in the batch write too, behind their length.
-        self.tokens[rows, step] = token
-        self.logps[rows, step] = logp
-        self.lengths[rows] += alive
-        self.stopped[rows] |= alive & ended
-
-    def rows(self) -> list[tuple[list[int], list[float], bool]]:
-        lengths, stopped = self.lengths.tolist(), self.stopped.tolist()
+    def finished(self, limits: Tensor, ends: Tensor) -> list[tuple[list[int], list[float], bool]]:
+        """Tokens, log-probabilities and whether it stopped by itself, for each row."""
+        self._write()
+        # Rows that ended but were still in the batch went on, behind their end.
+        is_end = torch.isin(self.tokens, ends)
+        first_end = is_end.long().argmax(1).where(is_end.any(1), self.tokens.shape[1])
+        stopped = (first_end < limits).tolist()
+        lengths = torch.minimum(first_end + 1, limits).long().tolist()
         tokens, logps = self.tokens.tolist(), self.logps.cpu().numpy()
         sampled = []
         for row, length in enumerate(lengths):
@@ -178,62 +191,13 @@ class _Output:
             sampled.append((tokens[row][:length], logps[row, :length].tolist(), stopped[row]))
         return sampled
 
-
-def draw(logits: Tensor, uniforms: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
-    """Next tokens and their unfiltered log-probabilities, both (rows,).
-
-    logits (rows, vocabulary) float32, uniforms (rows,) float64 in [0, 1). Inverse-CDF sampling: the
-    first token whose cumulative probability exceeds the uniform number.
-    """
-    logprobs = torch.log_softmax(logits, -1)
-    if sampling.temperature == 0:
-        token = logits.argmax(-1, keepdim=True)
-    else:
-        probs = torch.softmax(logits / sampling.temperature, -1)
-        order = None
-        if sampling.top_k or sampling.top_p < 1:
-            probs, order = _filtered(probs, sampling)
-        # float64: in float32 a large vocabulary's small probabilities would vanish in the sum.
-        cdf = probs.cumsum(-1, dtype=torch.float64)
-        token = torch.searchsorted(cdf, uniforms[:, None] * cdf[:, -1:], right=True)
-        # Only NaN gets beyond the last token; it is reported with the finished rows.
-        token = token.clamp(max=probs.shape[-1] - 1)
-        if order is not None:
-            token = order.gather(-1, token)
-    return token[:, 0], logprobs.gather(-1, token)[:, 0]
-
-
-def _filtered(probs: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
-    """Probabilities sorted downwards, the filtered ones 0 or cut off, and their token ids."""
-    vocabulary = probs.shape[-1]
-    kept, order = probs.topk(min(sampling.top_k or vocabulary, vocabulary), dim=-1)
-    if sampling.top_p < 1:
-        kept = kept / kept.sum(-1, keepdim=True)
-        before = kept.cumsum(-1, dtype=torch.float64) - kept
-        kept = kept.masked_fill(before >= sampling.top_p, 0)
-    return kept, order
-
-
-def uniform_numbers(
-    prompts: list[list[int]], samples: list[list[int]], seed: int, sampling: Sampling
-) -> Tensor:
-    """Uniform numbers in [0, 1), float64, (samples of all prompts, max_tokens).
-
-    Each row is a Philox stream (Salmon et al. 2011) keyed by seed, prompt and sample number.
-    """
-    num_rows = sum(map(len, samples))
-    if sampling.temperature == 0:
-        return torch.zeros(num_rows, sampling.max_tokens, dtype=torch.float64)
-    drawn = np.empty((num_rows, sampling.max_tokens))
-    rows = iter(drawn)
-    for prompt, numbers in zip(prompts, samples, strict=True):
-        asked = hashlib.sha256(f"{seed}:{prompt}".encode())
-        for sample in numbers:
-            digest = asked.copy()
-            digest.update(f":{sample}".encode())
-            key = np.frombuffer(digest.digest()[:16], dtype="<u8")
-            np.random.Generator(np.random.Philox(key=key)).random(out=next(rows))
-    return torch.from_numpy(drawn)
+    def _write(self) -> None:
+        if self._steps:
+            tokens, logps = (torch.stack(steps, 1) for steps in zip(*self._steps, strict=True))
+            end = self._written + len(self._steps)
+            self.tokens[self._rows, self._written : end] = tokens
+            self.logps[self._rows, self._written : end] = logps
+            self._steps, self._written = [], end
 
 
 def _left_pad(prompts: list[list[int]], pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -243,55 +207,3 @@ def _left_pad(prompts: list[list[int]], pad_id: int, device: torch.device) -> tu
     lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
     mask = torch.arange(width, device=device) >= width - lengths[:, None]
     return torch.tensor(rows, device=device), mask
-
-
-def _growing_cache(model: PreTrainedModel) -> DynamicCache:
-    """transformers' dynamic cache with its full-attention layers replaced by ours."""
-    cache = DynamicCache(config=model.config)
-    cache.layers = [
-        _GrowingLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers
-    ]
-    return cache
-
-
-class _GrowingLayer(DynamicLayer):
-    """Keys and values, (rows, heads, positions, head size), as views into tensors with spare room.
-
-    A decoding step then writes one position where DynamicLayer copies all that came before.
-    """
-
-    room = 64
-
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
-    ) -> tuple[Tensor, Tensor]:
-        start = self.get_seq_length()
-        end = start + key_states.shape[-2]
-        if start == 0 or end > self._keys.shape[-2]:
-            self._keys = self._grown(self.keys, key_states, start, end)
-            self._values = self._grown(self.values, value_states, start, end)
-            self.is_initialized = True
-        self._keys[:, :, start:end] = key_states
-        self._values[:, :, start:end] = value_states
-        self._show(end)
-        return self.keys, self.values
-
-    def batch_repeat_interleave(self, repeats: Tensor) -> None:
-        self._keys = self._keys.repeat_interleave(repeats, 0)
-        self._values = self._values.repeat_interleave(repeats, 0)
-        self._show(self.get_seq_length())
-
-    def batch_select_indices(self, indices: Tensor) -> None:
-        self._keys = self._keys.index_select(0, indices)
-        self._values = self._values.index_select(0, indices)
-        self._show(self.get_seq_length())
-
-    def _grown(self, old: Tensor | None, new: Tensor, start: int, end: int) -> Tensor:
-        rows, heads, _, size = new.shape
-        grown = new.new_empty(rows, heads, end + self.room, size)
-        if start:
-            grown[:, :, :start] = old
-        return grown
-
-    def _show(self, length: int) -> None:
-        self.keys, self.values = self._keys[:, :, :length], self._values[:, :, :length]

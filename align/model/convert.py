@@ -1,39 +1,19 @@
-"""In from transformers' Qwen2 classes and out to them, and loading by path.
-
-Both sides name and lay out their weights alike, so only the configuration is translated.
-"""
+"""In from transformers' Qwen classes and out to them, and loading by path."""
 
 import copy
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import (
-    AutoConfig,
-    PreTrainedConfig,
-    PreTrainedModel,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-    Qwen2ForSequenceClassification,
-)
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
-from align.errors import AlignError
 from align.model.config import QwenConfig
+from align.model.errors import CheckpointError
 from align.model.modeling import QwenForCausalLM, QwenForSequenceClassification
+from align.model.peers import PEERS, is_moe, ours_for, peer_of, to_ours, to_theirs
+from align.model.safetensors_files import check_whole
 
-_PEERS = {
-    QwenForCausalLM: Qwen2ForCausalLM,
-    QwenForSequenceClassification: Qwen2ForSequenceClassification,
-}
-_OURS_BY_ARCHITECTURE = {
-    cls.__name__: ours for ours, stock in _PEERS.items() for cls in (ours, stock)
-}
-# What describes the class, or follows from other fields, and is not to be carried over.
-_NOT_CARRIED = ("model_type", "architectures", "transformers_version", "layer_types")
-
-
-class CheckpointError(AlignError):
-    """A checkpoint or model that is not of this family, or does not hold all of its weights."""
+_OURS = (QwenForCausalLM, QwenForSequenceClassification)
 
 
 def load(
@@ -43,7 +23,7 @@ def load(
     attn_implementation: str | None = None,
     device_map: Any = None,
 ) -> QwenForCausalLM | QwenForSequenceClassification:
-    """Load a checkpoint of ours, or a stock Qwen2 one, into our classes.
+    """Load a checkpoint of ours, or one of transformers' Qwens, into our classes.
 
     Args:
         path: a folder with config.json and safetensors, or a name on the hub.
@@ -55,9 +35,32 @@ def load(
     every token; it is on again in what this returns.
 
     Raises:
-        CheckpointError: no such checkpoint; another family or head; or weights missing, left over
-            or of another shape.
-        ModelConfigError: a configuration that asks for what these classes do not do.
+        CheckpointError: no such checkpoint; another family or head; a file cut short; or weights
+            missing, left over or of another shape.
+        ModelConfigError: a configuration that contradicts itself.
+    """
+    config = read_config(path)
+    causal = _is_causal(config, str(path))
+    if Path(path).is_dir():
+        check_whole(Path(path))
+    settings = {
+        "dtype": dtype,
+        "attn_implementation": attn_implementation,
+        "device_map": device_map,
+    }
+    if not isinstance(config, QwenConfig) and is_moe(config):
+        # On disk their experts lie one by one, and only their own classes are loaded packed.
+        stock = peer_of(config).causal if causal else peer_of(config).classifier
+        return _moved(_checked(stock, str(path), **settings), config)
+    ours = config if isinstance(config, QwenConfig) else to_ours(config)
+    ours.use_cache = True
+    return _checked(ours_for(ours, causal=causal), str(path), config=ours, **settings)
+
+
+def read_config(path: str | Path) -> PreTrainedConfig:
+    """The configuration of a checkpoint of ours, or of one of transformers' Qwens.
+
+    Raises CheckpointError: none there, or of another family.
     """
     try:
         config = AutoConfig.from_pretrained(str(path))
@@ -65,96 +68,103 @@ def load(
         raise CheckpointError(
             f"{path}: neither a folder with a config.json nor a model on the hub: {error}"
         ) from error
-    if not isinstance(config, QwenConfig | Qwen2Config):
+    if not isinstance(config, (QwenConfig, *(peer.config for peer in PEERS))):
+        families = ", ".join(peer.config.model_type for peer in PEERS)
         raise CheckpointError(
             f"{path}: model_type {config.model_type!r} is not of this family: expected "
-            f"{QwenConfig.model_type!r} or {Qwen2Config.model_type!r}"
+            f"{QwenConfig.model_type}, align_qwen_moe, {families}"
         )
-    cls = _class_for(config, str(path))
-    if isinstance(config, Qwen2Config):
-        config = _translate(config, QwenConfig)
-    config.use_cache = True
-    return _checked(
-        cls,
-        str(path),
-        config=config,
-        dtype=dtype,
-        attn_implementation=attn_implementation,
-        device_map=device_map,
-    )
+    return config
 
 
 def from_transformers(
-    model: Qwen2ForCausalLM | Qwen2ForSequenceClassification,
+    model: PreTrainedModel,
 ) -> QwenForCausalLM | QwenForSequenceClassification:
-    """A copy of a stock Qwen2 model in our classes; the weights are copied, not shared.
+    """A copy of one of transformers' Qwen models in our classes; weights are copied, not shared.
 
     Raises:
-        CheckpointError: the model is of another class.
-        ModelConfigError: its configuration asks for what these classes do not do.
+        CheckpointError: the model is of another class, or has what no class of ours computes.
+        ModelConfigError: a configuration that contradicts itself.
     """
-    for ours, stock in _PEERS.items():
-        if type(model) is stock:
-            return _copy_into(ours, model, QwenConfig)
-    raise _wrong_class(model, [stock.__name__ for stock in _PEERS.values()])
+    for peer in PEERS:
+        if type(model) in (peer.causal, peer.classifier):
+            ours = ours_for(model.config, causal=type(model) is peer.causal)
+            return _copied(ours, model, to_ours(model.config))
+    stock = [cls.__name__ for peer in PEERS for cls in (peer.causal, peer.classifier)]
+    raise _wrong_class(model, stock)
 
 
 def to_transformers(
     model: QwenForCausalLM | QwenForSequenceClassification,
-) -> Qwen2ForCausalLM | Qwen2ForSequenceClassification:
-    """A copy of our model in transformers' own Qwen2 classes, for engines that know only those.
+) -> PreTrainedModel:
+    """A copy of our model in transformers' own classes, for engines that know only those.
 
     Raises:
-        CheckpointError: the model is of another class.
+        CheckpointError: the model is of another class, or none of theirs computes the same.
     """
-    for ours, stock in _PEERS.items():
-        if type(model) is ours:
-            return _copy_into(stock, model, Qwen2Config)
-    raise _wrong_class(model, [ours.__name__ for ours in _PEERS])
+    for head in _OURS:
+        if isinstance(model, head):
+            peer = peer_of(model.config)
+            stock = peer.causal if head is QwenForCausalLM else peer.classifier
+            return _copied(stock, model, to_theirs(model.config))
+    raise _wrong_class(model, [cls.__name__ for cls in _OURS])
 
 
 def _wrong_class(model: object, expected: list[str]) -> CheckpointError:
     return CheckpointError(f"got a {type(model).__name__}, expected {' or '.join(expected)}")
 
 
-def _class_for(config: PreTrainedConfig, path: str) -> type[PreTrainedModel]:
+def _is_causal(config: PreTrainedConfig, path: str) -> bool:
+    """Which of the two heads the checkpoint has."""
+    heads = {ours_for(config, causal=causal).__name__: causal for causal in (True, False)}
+    if not isinstance(config, QwenConfig):
+        peer = peer_of(config)
+        heads |= {peer.causal.__name__: True, peer.classifier.__name__: False}
     architectures = config.architectures or []
-    if len(architectures) != 1 or architectures[0] not in _OURS_BY_ARCHITECTURE:
+    if len(architectures) != 1 or architectures[0] not in heads:
         raise CheckpointError(
             f"{path}: architectures in config.json is {architectures}, expected one of "
-            f"{', '.join(_OURS_BY_ARCHITECTURE)}"
+            f"{', '.join(heads)}"
         )
-    return _OURS_BY_ARCHITECTURE[architectures[0]]
+    return heads[architectures[0]]
 
 
-def _translate(config: PreTrainedConfig, target: type[PreTrainedConfig]) -> PreTrainedConfig:
-    """The same fields under another model_type; fields that ours does not declare ride along."""
-    # Checked on our side before the layers' kinds are left out as derived.
-    if target is QwenConfig and getattr(config, "use_sliding_window", False):
-        return QwenConfig(use_sliding_window=True)
-    fields = config.to_dict()
-    for name in _NOT_CARRIED:
-        fields.pop(name, None)
-    return target(**fields)
+def _moved(stock: PreTrainedModel, config: PreTrainedConfig) -> PreTrainedModel:
+    """`stock`'s weights in our class; the loader takes the tensors over, nothing is copied."""
+    causal = type(stock) is peer_of(config).causal
+    ours = to_ours(stock.config)
+    ours.use_cache = True
+    return _with_weights(ours_for(ours, causal=causal), stock, ours, stock.state_dict())
 
 
-def _copy_into(
-    cls: type[PreTrainedModel], model: PreTrainedModel, config_class: type[PreTrainedConfig]
+def _copied(
+    cls: type[PreTrainedModel], model: PreTrainedModel, config: PreTrainedConfig
 ) -> PreTrainedModel:
-    # The loader adopts the tensors it is given, hence the clones.
     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    copied = _checked(
+    copied = _with_weights(cls, model, config, weights)
+    return copied.to(model.device).train(model.training)
+
+
+def _with_weights(
+    cls: type[PreTrainedModel],
+    model: PreTrainedModel,
+    config: PreTrainedConfig,
+    weights: dict[str, torch.Tensor],
+) -> PreTrainedModel:
+    filled = _checked(
         cls,
         None,
-        config=_translate(model.config, config_class),
+        config=config,
         state_dict=weights,
         dtype=model.dtype,
         attn_implementation=model.config._attn_implementation,
     )
-    copied.config._name_or_path = model.config._name_or_path
+    # As if made, not loaded: transformers saves a loaded model's experts packed if it got them so.
+    filled._weight_conversions = None
+    filled.config._name_or_path = model.config._name_or_path
     if model.can_generate():
-        copied.generation_config = copy.deepcopy(model.generation_config)
-    return copied.to(model.device).train(model.training)
+        filled.generation_config = copy.deepcopy(model.generation_config)
+    return filled
 
 
 def _checked(cls: type[PreTrainedModel], path: str | None, **settings: Any) -> PreTrainedModel:
@@ -163,8 +173,15 @@ def _checked(cls: type[PreTrainedModel], path: str | None, **settings: Any) -> P
     model, report = cls.from_pretrained(
         path, output_loading_info=True, ignore_mismatched_sizes=True, **settings
     )
-    kinds = ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs")
-    problems = [f"{kind}: {sorted(report[kind])}" for kind in kinds if report.get(kind)]
+    problems = [
+        f"{kind}: {sorted(report[kind])}"
+        for kind in ("missing_keys", "unexpected_keys", "error_msgs")
+        if report.get(kind)
+    ]
+    problems += [
+        f"mismatched_keys: {name} has shape {list(found)}, expected {list(expected)}"
+        for name, found, expected in sorted(report.get("mismatched_keys") or ())
+    ]
     if problems:
         source = path or "the model given"
         raise CheckpointError(f"{source}: weights do not fit {cls.__name__}: {'; '.join(problems)}")

@@ -1,147 +1,39 @@
-"""The dense Qwen transformer: attention, feed-forward, layers, and the model classes.
+"""The Qwen family: decoder layers, and the models with their heads, dense and mixtures of experts.
 
-Block: x + attention(RMSNorm(x)), then x + SwiGLU(RMSNorm(x)); a last RMSNorm before the head.
-Grouped-query attention with biases on Q, K and V only; rotary positions. Qwen2 technical report
-(arXiv 2407.10671) section 2.2.1, Qwen2.5 technical report (arXiv 2412.15115) section 2.
+Block: x + attention(RMSNorm(x)), then x + feedforward(RMSNorm(x)); a last RMSNorm before the head.
+Qwen (arXiv 2309.16609) section 2.2, Qwen2 (2407.10671) section 2.2, Qwen2.5 (2412.15115) section 2,
+Qwen3 (2505.09388) section 2; `align.model.families` says which generation has what.
 
-Attention and the model classes share this file because transformers learns from the source text of
-a model's module whether its attention can be exchanged.
-
-Shape letters: B batch, T tokens, D hidden_size, H query heads, K key/value heads, h head_dim.
+Shape letters: B batch, T tokens, D hidden_size, h head_dim.
 """
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from transformers import DynamicCache, GenerationMixin, PreTrainedModel
 from transformers import initialization as init
-from transformers.activations import ACT2FN
 from transformers.cache_utils import Cache
-from transformers.masking_utils import create_causal_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import (
-    BaseModelOutputWithPast,
-    CausalLMOutputWithPast,
+    MoeCausalLMOutputWithPast,
+    MoeModelOutputWithPast,
     SequenceClassifierOutputWithPast,
 )
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
-from transformers.utils.output_capturing import capture_outputs
+from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
-from align.model.config import QwenConfig
-from align.model.rope import QwenRotaryEmbedding, rotate
-
-
-class QwenRMSNorm(nn.Module):
-    """x / sqrt(mean(x^2) + eps), then times weight (Zhang & Sennrich, arXiv 1910.07467, eq. 4).
-
-    The mean is taken in fp32 and the result cast back *before* the weight is applied; in bf16 the
-    other order gives other bits.
-    """
-
-    def __init__(self, width: int, eps: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-        self.eps = eps
-
-    def forward(self, x: Tensor) -> Tensor:
-        wide = x.float()
-        scale = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps)
-        return self.weight * (wide * scale).to(x.dtype)
-
-    def extra_repr(self) -> str:
-        return f"{self.weight.shape[0]}, eps={self.eps}"
-
-
-def eager_attention(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    scaling: float,
-    dropout: float = 0.0,
-    **kwargs: Any,
-) -> tuple[Tensor, Tensor]:
-    """softmax(q k^T * scaling + mask) v, written out.
-
-    Takes query (B, H, T, h), key and value (B, K, S, h), an additive mask (B, 1, T, S).
-    Returns the output (B, T, H, h) and the weights (B, H, T, S).
-    """
-    key = key.repeat_interleave(module.num_key_value_groups, dim=1)
-    value = value.repeat_interleave(module.num_key_value_groups, dim=1)
-    scores = query @ key.transpose(2, 3) * scaling
-    if attention_mask is not None:
-        scores = scores + attention_mask
-    weights = scores.softmax(dim=-1, dtype=torch.float32).to(query.dtype)
-    weights = nn.functional.dropout(weights, p=dropout, training=module.training)
-    return (weights @ value).transpose(1, 2).contiguous(), weights
-
-
-class QwenAttention(nn.Module):
-    """Grouped-query attention: key head j serves query heads j*g to (j+1)*g - 1, g = H / K."""
-
-    def __init__(self, config: QwenConfig, layer_idx: int) -> None:
-        super().__init__()
-        self.config = config
-        self.layer_idx = layer_idx
-        self.head_dim = config.head_dim
-        self.num_key_value_groups = config.num_attention_heads // config.num_key_value_heads
-        self.scaling = config.head_dim**-0.5
-        self.attention_dropout = config.attention_dropout
-        self.is_causal = True
-        query_width = config.num_attention_heads * config.head_dim
-        key_width = config.num_key_value_heads * config.head_dim
-        self.q_proj = nn.Linear(config.hidden_size, query_width, bias=True)
-        self.k_proj = nn.Linear(config.hidden_size, key_width, bias=True)
-        self.v_proj = nn.Linear(config.hidden_size, key_width, bias=True)
-        self.o_proj = nn.Linear(query_width, config.hidden_size, bias=False)
-
-    def forward(
-        self,
-        x: Tensor,
-        position_embeddings: tuple[Tensor, Tensor],
-        attention_mask: Tensor | None = None,
-        past_key_values: Cache | None = None,
-        **kwargs: Any,
-    ) -> tuple[Tensor, Tensor | None]:
-        by_head = (*x.shape[:-1], -1, self.head_dim)
-        query = rotate(self.q_proj(x).view(by_head).transpose(1, 2), *position_embeddings)
-        key = rotate(self.k_proj(x).view(by_head).transpose(1, 2), *position_embeddings)
-        value = self.v_proj(x).view(by_head).transpose(1, 2)
-        if past_key_values is not None:
-            key, value = past_key_values.update(key, value, self.layer_idx)
-
-        attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
-            self.config._attn_implementation, eager_attention
-        )
-        out, weights = attend(
-            self,
-            query,
-            key,
-            value,
-            attention_mask,
-            dropout=self.attention_dropout if self.training else 0.0,
-            scaling=self.scaling,
-            **kwargs,
-        )
-        return self.o_proj(out.reshape(*x.shape[:-1], -1).contiguous()), weights
-
-
-class QwenMLP(nn.Module):
-    """SwiGLU: down(silu(gate(x)) * up(x)) (Shazeer, arXiv 2002.05202, eq. 6), no biases."""
-
-    def __init__(self, config: QwenConfig) -> None:
-        super().__init__()
-        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
-        self.act_fn = ACT2FN[config.hidden_act]
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(self.act_fn(self.gate_proj(x)) * self.up_proj(x))
+from align.model.attention import QwenAttention
+from align.model.balance import ExpertBalance, RouterLogits
+from align.model.config import QwenConfig, QwenMoeConfig
+from align.model.experts import QwenExperts, QwenRouter, QwenSparseMoe
+from align.model.kernels import causal_lm_loss
+from align.model.layers import QwenMLP, QwenRMSNorm, compute_dtype
+from align.model.linear import QwenLinear
+from align.model.long_attention import LongAttention, LongContext
+from align.model.long_context import needs_long_attention
+from align.model.masks import attention_masks
+from align.model.rope import QwenRotaryEmbedding
 
 
 class QwenDecoderLayer(GradientCheckpointingLayer):
@@ -149,15 +41,21 @@ class QwenDecoderLayer(GradientCheckpointingLayer):
 
     def __init__(self, config: QwenConfig, layer_idx: int) -> None:
         super().__init__()
-        self.self_attn = QwenAttention(config, layer_idx)
-        self.mlp = QwenMLP(config)
+        attention = LongAttention if needs_long_attention(config) else QwenAttention
+        self.self_attn = attention(config, layer_idx)
+        if isinstance(config, QwenMoeConfig) and config.is_sparse(layer_idx):
+            self.mlp = QwenSparseMoe(config)
+        else:
+            self.mlp = QwenMLP(config.hidden_size, config.intermediate_size)
         self.input_layernorm = QwenRMSNorm(config.hidden_size, config.rms_norm_eps)
         self.post_attention_layernorm = QwenRMSNorm(config.hidden_size, config.rms_norm_eps)
 
     def forward(self, hidden_states: Tensor, **kwargs: Any) -> Tensor:
-        attended, _ = self.self_attn(self.input_layernorm(hidden_states), **kwargs)
+        # Normed once into the dtype of the products that read it, not cast by each of them.
+        dtype = compute_dtype(hidden_states)
+        attended, _ = self.self_attn(self.input_layernorm(hidden_states, dtype), **kwargs)
         hidden_states = hidden_states + attended
-        return hidden_states + self.mlp(self.post_attention_layernorm(hidden_states))
+        return hidden_states + self.mlp(self.post_attention_layernorm(hidden_states, dtype))
 
 
 class QwenPreTrainedModel(PreTrainedModel):
@@ -185,6 +83,9 @@ class QwenPreTrainedModel(PreTrainedModel):
         super()._init_weights(module)
         if isinstance(module, QwenRotaryEmbedding):  # not in checkpoints, so never loaded
             init.copy_(module.inv_freq, module.inverse_frequencies()[0])
+        elif isinstance(module, QwenRouter | QwenExperts):
+            for weight in module.parameters():
+                init.normal_(weight, mean=0.0, std=self.config.initializer_range)
 
 
 class QwenModel(QwenPreTrainedModel):
@@ -214,7 +115,7 @@ class QwenModel(QwenPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
         **kwargs: Any,
-    ) -> BaseModelOutputWithPast:
+    ) -> MoeModelOutputWithPast:
         """Hidden states (B, T, D) of tokens (B, T).
 
         Documents packed into one row are kept apart when `position_ids` (B, T) restart at each of
@@ -224,41 +125,63 @@ class QwenModel(QwenPreTrainedModel):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
         if inputs_embeds is None:
             inputs_embeds = self.embed_tokens(input_ids)
+        seen = past_key_values.get_seq_length() if past_key_values is not None else 0
         if position_ids is None:
-            seen = past_key_values.get_seq_length() if past_key_values is not None else 0
             tokens = torch.arange(inputs_embeds.shape[1], device=inputs_embeds.device)
             position_ids = (tokens + seen).unsqueeze(0)
-        if isinstance(attention_mask, dict):  # `generate` with a static cache made it beforehand
-            mask = attention_mask["full_attention"]
-        else:
-            # Before a fresh cache is made: with any cache at hand, transformers takes restarting
-            # positions for one document, and packed documents would see each other.
-            mask = create_causal_mask(
-                config=self.config,
-                inputs_embeds=inputs_embeds,
-                attention_mask=attention_mask,
-                past_key_values=past_key_values,
-                position_ids=position_ids,
-            )
+        # Before a fresh cache is made: with any cache at hand, transformers takes restarting
+        # positions for one document, and packed documents would see each other.
+        masks = attention_masks(
+            self.config, inputs_embeds, attention_mask, past_key_values, position_ids
+        )
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache(config=self.config)
+        if needs_long_attention(self.config):
+            kwargs["long_context"] = LongContext.of(
+                self.rotary_emb, position_ids, attention_mask, len(inputs_embeds), seen
+            )
 
         hidden_states = inputs_embeds
-        position_embeddings = self.rotary_emb(position_ids, inputs_embeds.dtype)
+        position_embeddings = self.rotary_emb(position_ids, compute_dtype(inputs_embeds))
         for layer in self.layers:
             hidden_states = layer(
                 hidden_states,
-                attention_mask=mask,
+                attention_mask=masks[layer.self_attn.window],
                 position_embeddings=position_embeddings,
                 position_ids=position_ids,
                 past_key_values=past_key_values,
                 use_cache=use_cache,
                 **kwargs,
             )
-        return BaseModelOutputWithPast(
+        return MoeModelOutputWithPast(
             last_hidden_state=self.norm(hidden_states),
             past_key_values=past_key_values if use_cache else None,
         )
+
+
+class QwenMoeModel(QwenModel):
+    """The decoder of a mixture of experts, without a head.
+
+    `balance` holds the loss that keeps the experts evenly loaded, and what it has counted.
+    """
+
+    config: QwenMoeConfig
+    config_class = QwenMoeConfig
+    _can_record_outputs: ClassVar = {
+        **QwenPreTrainedModel._can_record_outputs,
+        "router_logits": OutputRecorder(QwenRouter, index=0),
+    }
+
+    def __init__(self, config: QwenMoeConfig) -> None:
+        super().__init__(config)
+        self.balance = ExpertBalance(config)
+
+    def forward(self, *args: Any, **kwargs: Any) -> MoeModelOutputWithPast:
+        """As `QwenModel`; with `output_router_logits`, (tokens, experts) a layer with experts."""
+        outputs = super().forward(*args, **kwargs)
+        if outputs.router_logits is not None:
+            outputs.router_logits = RouterLogits(outputs.router_logits, self.balance)
+        return outputs
 
 
 class QwenForCausalLM(QwenPreTrainedModel, GenerationMixin):
@@ -269,10 +192,13 @@ class QwenForCausalLM(QwenPreTrainedModel, GenerationMixin):
     _pp_plan: ClassVar = {"lm_head": (["hidden_states"], ["logits"])}
     _fsdp_plan: ClassVar = {"lm_head": "keep_full_weight"}
 
+    _decoder: ClassVar = QwenModel
+
     def __init__(self, config: QwenConfig) -> None:
         super().__init__(config)
-        self.model = QwenModel(config)
-        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.model = self._decoder(config)
+        self.lm_head = QwenLinear(config.hidden_size, config.vocab_size, bias=False)
+        self.loss_function = causal_lm_loss
         self.post_init()
 
     @can_return_tuple
@@ -287,7 +213,7 @@ class QwenForCausalLM(QwenPreTrainedModel, GenerationMixin):
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
         **kwargs: Any,
-    ) -> CausalLMOutputWithPast:
+    ) -> MoeCausalLMOutputWithPast:
         """Logits (B, T, vocab_size) and, with `labels` (B, T), the mean loss in nats a token.
 
         Labels are shifted inside: logits at t are held against the label at t + 1; -100 is left
@@ -309,23 +235,71 @@ class QwenForCausalLM(QwenPreTrainedModel, GenerationMixin):
             loss = self.loss_function(
                 logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs
             )
-        return CausalLMOutputWithPast(
+        return MoeCausalLMOutputWithPast(
             loss=loss,
             logits=logits,
             past_key_values=outputs.past_key_values,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
+            router_logits=outputs.router_logits,
         )
+
+
+class QwenMoeForCausalLM(QwenForCausalLM):
+    """`QwenForCausalLM` whose decoder is a mixture of experts."""
+
+    config: QwenMoeConfig
+    config_class = QwenMoeConfig
+    _decoder: ClassVar = QwenMoeModel
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        output_router_logits: bool | None = None,
+        logits_to_keep: int | Tensor = 0,
+        **kwargs: Any,
+    ) -> MoeCausalLMOutputWithPast:
+        """As `QwenForCausalLM`; with `output_router_logits` also `aux_loss`, which the loss has in
+        it, `router_aux_loss_coef` times."""
+        if output_router_logits is None:
+            output_router_logits = self.config.output_router_logits
+        outputs = super().forward(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            labels=labels,
+            use_cache=use_cache,
+            output_router_logits=output_router_logits,
+            logits_to_keep=logits_to_keep,
+            **kwargs,
+        )
+        if outputs.router_logits is not None:
+            mask = attention_mask if isinstance(attention_mask, Tensor) else None
+            outputs.aux_loss = outputs.router_logits.balance_loss(mask)
+            if labels is not None:
+                outputs.loss = outputs.loss + self.config.router_aux_loss_coef * outputs.aux_loss
+        return outputs
 
 
 class QwenForSequenceClassification(QwenPreTrainedModel):
     """The decoder with a linear score, without bias, of each row's last token."""
 
+    _decoder: ClassVar = QwenModel
+
     def __init__(self, config: QwenConfig) -> None:
         super().__init__(config)
         self.num_labels = config.num_labels
-        self.model = QwenModel(config)
-        self.score = nn.Linear(config.hidden_size, config.num_labels, bias=False)
+        self.model = self._decoder(config)
+        self.score = QwenLinear(config.hidden_size, config.num_labels, bias=False)
         self.post_init()
 
     @can_return_tuple
@@ -389,3 +363,11 @@ class QwenForSequenceClassification(QwenPreTrainedModel):
                 "config.pad_token_id and pass input_ids"
             )
         return (torch.arange(length, device=hidden_states.device) * real).argmax(-1)
+
+
+class QwenMoeForSequenceClassification(QwenForSequenceClassification):
+    """`QwenForSequenceClassification` whose decoder is a mixture of experts."""
+
+    config: QwenMoeConfig
+    config_class = QwenMoeConfig
+    _decoder: ClassVar = QwenMoeModel

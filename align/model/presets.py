@@ -1,52 +1,81 @@
-"""Named sizes: Qwen2.5's published dense models, and one small enough to pretrain on a laptop."""
+"""Named sizes: every published Qwen, and two small enough to pretrain on a laptop."""
 
 from difflib import get_close_matches
 from typing import Any
 
-from align.model.config import ModelConfigError, QwenConfig
+from align.model.config import QwenConfig, QwenMoeConfig
+from align.model.errors import ModelConfigError
+from align.model.families import qwen1, qwen1_5, qwen2, qwen2_5, qwen2_moe, qwen3, qwen3_moe
 
-_SIZE_FIELDS = (
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "tie_word_embeddings",
-    "vocab_size",
-    "max_position_embeddings",
-)
-# Qwen2.5 technical report (arXiv 2412.15115): table 1 for layers, heads and tied embeddings,
-# section 3.3 for the length trained at; widths and vocabulary rows as in the published checkpoints.
-PRESETS: dict[str, tuple[int, int, int, int, int, bool, int, int]] = {
-    "tiny": (192, 512, 4, 4, 2, True, 4096, 2048),
-    "qwen2.5-0.5b": (896, 4864, 24, 14, 2, True, 151_936, 32_768),
-    "qwen2.5-1.5b": (1536, 8960, 28, 12, 2, True, 151_936, 32_768),
-    "qwen2.5-3b": (2048, 11_008, 36, 16, 2, True, 151_936, 32_768),
-    "qwen2.5-7b": (3584, 18_944, 28, 28, 4, False, 152_064, 32_768),
-    "qwen2.5-14b": (5120, 13_824, 48, 40, 8, False, 152_064, 32_768),
-    "qwen2.5-32b": (5120, 27_648, 64, 40, 8, False, 152_064, 32_768),
-    "qwen2.5-72b": (8192, 29_568, 80, 64, 8, False, 152_064, 32_768),
+# Not published: what this project pretrains from nothing on a CPU.
+TINY = {
+    **qwen2_5.FIELDS,
+    "hidden_size": 192,
+    "intermediate_size": 512,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "tie_word_embeddings": True,
+    "vocab_size": 4096,
+    "max_position_embeddings": 2048,
 }
+TINY_MOE = {
+    **TINY,
+    "moe_intermediate_size": 128,
+    "num_experts": 16,
+    "num_experts_per_tok": 4,
+    "norm_topk_prob": True,
+}
+
+_Fields = dict[str, Any]
+
+
+def _sized(fields: _Fields, columns: tuple[str, ...], sizes: dict[str, tuple]) -> _Fields:
+    return {
+        name: {**fields, **dict(zip(columns, values, strict=True))}
+        for name, values in sizes.items()
+    }
+
+
+_DENSE: dict[str, _Fields] = {
+    "tiny": TINY,
+    **_sized(qwen1.FIELDS, qwen1.COLUMNS, qwen1.SIZES),
+    **_sized(qwen1_5.FIELDS, qwen1_5.COLUMNS, qwen1_5.SIZES),
+    **_sized(qwen2.FIELDS, qwen2.COLUMNS, qwen2.SIZES),
+    **_sized(qwen2_5.FIELDS, qwen2_5.COLUMNS, qwen2_5.SIZES),
+    **_sized(qwen2_5.MILLION, qwen2_5.COLUMNS, qwen2_5.SIZES_1M),
+    **_sized(qwen3.FIELDS, qwen3.COLUMNS, qwen3.SIZES),
+}
+_MOE: dict[str, _Fields] = {
+    "tiny-moe": TINY_MOE,
+    **_sized(qwen2_moe.FIELDS, qwen2_moe.COLUMNS, qwen2_moe.SIZES),
+    **_sized(qwen3_moe.FIELDS, qwen3_moe.COLUMNS, qwen3_moe.SIZES),
+}
+PRESETS = (*_DENSE, *_MOE)
 
 
 def preset(name: str, **overrides: Any) -> QwenConfig:
-    """A configuration by name, with any of `QwenConfig`'s fields overridden.
+    """A configuration by name, with any of its fields overridden.
 
     Token ids stay None: they belong to the tokenizer that the model will be used with.
 
     Raises:
-        ModelConfigError: no preset has that name, or `QwenConfig` has no such field.
+        ModelConfigError: no preset has that name, or its configuration has no such field.
     """
-    sizes = PRESETS.get(name.lower())
-    if sizes is None:
-        raise ModelConfigError(f"unknown preset {name!r}{_suggest(name.lower(), list(PRESETS))}")
-    known = list(QwenConfig.__dataclass_fields__)
+    key = name.lower()
+    if key not in PRESETS:
+        raise ModelConfigError(f"unknown preset {name!r}{_suggest(key, PRESETS)}")
+    config_class = QwenConfig if key in _DENSE else QwenMoeConfig
+    known = tuple(config_class.__dataclass_fields__)
     for field in overrides:
         if field not in known:
-            raise ModelConfigError(f"QwenConfig has no field {field!r}{_suggest(field, known)}")
-    return QwenConfig(**{**dict(zip(_SIZE_FIELDS, sizes, strict=True)), **overrides})
+            raise ModelConfigError(
+                f"{config_class.__name__} has no field {field!r}{_suggest(field, known)}"
+            )
+    fields = {**_DENSE, **_MOE}[key]
+    return config_class(**{**fields, "rope_parameters": {**fields["rope_parameters"]}, **overrides})
 
 
-def _suggest(word: str, known: list[str]) -> str:
+def _suggest(word: str, known: tuple[str, ...]) -> str:
     close = get_close_matches(word, known, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"

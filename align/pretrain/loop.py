@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from align.errors import AlignError
+from align.model import QwenMoeConfig
+from align.model.balance import balances
 from align.pretrain.optimizers import build_optimizers, lr_share, set_lr
 from align.pretrain.packing import IGNORED, Packed
 
@@ -104,7 +106,8 @@ def pretrain(
                 f"loss is {loss} at step {step + 1} of {total_steps}; lower lr ({config.lr}) or "
                 f"muon_lr ({config.muon_lr}), or lengthen warmup_steps ({config.warmup_steps})"
             )
-        history.append({"step": step + 1, "loss": loss, "lr_share": share})
+        load = {name: v for each in balances(model) for name, v in each.metrics().items()}
+        history.append({"step": step + 1, "loss": loss, "lr_share": share, **load})
         if on_step is not None:
             tokens = config.batch_rows * rows.input_ids.shape[1]
             on_step(step + 1, total_steps, loss, tokens / (time.perf_counter() - started))
@@ -132,14 +135,24 @@ def train_step(
     num_labels = accelerator.reduce((labels_BT[:, 1:] != IGNORED).sum())
 
     set_lr(optimizers, share)
+    for balance in balances(model):
+        balance.reset()
+    mixture = accelerator.unwrap_model(model).config
+    mixture = mixture if isinstance(mixture, QwenMoeConfig) else None
     with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
         # no mask and no cache: only then do restarting positions keep packed documents apart
-        logits_BTV = model(
-            input_ids=input_ids_BT, position_ids=position_ids_BT, use_cache=False
-        ).logits
-    loss = _summed_loss(logits_BTV, labels_BT) / num_labels
+        outputs = model(
+            input_ids=input_ids_BT,
+            position_ids=position_ids_BT,
+            use_cache=False,
+            **({"output_router_logits": True} if mixture else {}),
+        )
+    loss = _summed_loss(outputs.logits, labels_BT) / num_labels
     # DDP averages the gradients over the processes, where the global mean needs their sum
-    (loss * accelerator.num_processes).backward()
+    total = loss * accelerator.num_processes
+    if mixture:
+        total = total + mixture.router_aux_loss_coef * outputs.aux_loss
+    total.backward()
     nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
     for optimizer in optimizers:
         optimizer.step()

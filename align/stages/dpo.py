@@ -6,12 +6,12 @@ from trl import DPOConfig, DPOTrainer
 from align.stages import tables, trainer
 from align.stages.job import Job, Outcome
 from align.stages.models import check_same_tokens, load_tokenizer
-from align.train import GuardedTraining, use_online_merging
+from align.train import BalancedTraining, GuardedTraining, use_online_merging
 
 COLUMNS = ("prompt", "chosen", "rejected")
 
 
-class GuardedDPOTrainer(GuardedTraining, DPOTrainer):
+class GuardedDPOTrainer(GuardedTraining, BalancedTraining, DPOTrainer):
     pass
 
 

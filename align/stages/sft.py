@@ -6,12 +6,12 @@ from trl import SFTConfig, SFTTrainer
 from align.stages import tables, trainer
 from align.stages.job import Job, Outcome
 from align.stages.models import load_tokenizer
-from align.train import GuardedTraining
+from align.train import BalancedTraining, GuardedTraining
 
 COLUMNS = ("prompt", "completion")
 
 
-class GuardedSFTTrainer(GuardedTraining, SFTTrainer):
+class GuardedSFTTrainer(GuardedTraining, BalancedTraining, SFTTrainer):
     pass
 
 

@@ -87,7 +87,10 @@ def curve(trainer: Trainer) -> list[dict[str, float]]:
 
 def save(job: Job, trainer: Trainer) -> dict[str, Any]:
     """Write the model into the artifact and return its facts for the manifest."""
-    trainer.model.config.use_cache = True  # training switches it off; sampling without it crawls
+    config = trainer.model.config
+    config.use_cache = True  # training switches it off; sampling without it crawls
+    if hasattr(config, "output_router_logits"):  # and this on, which transformers can't sample with
+        config.output_router_logits = False
     trainer.save_model(str(job.output))  # on every rank: sharded weights are gathered here
     return saved_facts(trainer.processing_class, job.output) if job.is_main else {}
 

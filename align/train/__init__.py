@@ -1,5 +1,6 @@
-"""What TRL lacks: the Online Merging Optimizer, and guards that stop a run before it is spoilt."""
+"""What TRL lacks: the Online Merging Optimizer, the load of experts, and guards of a run."""
 
+from align.train.expert_load import BalancedTraining
 from align.train.guards import (
     CheckpointMarker,
     DivergedError,
@@ -14,6 +15,7 @@ from align.train.online_merging import (
 )
 
 __all__ = [
+    "BalancedTraining",
     "CheckpointMarker",
     "DivergedError",
     "GuardedTraining",

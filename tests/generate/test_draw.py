@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from align.generate import Sampling
-from align.generate.decode import draw, uniform_numbers
+from align.generate.draw import draw, uniform_numbers
 
 LOGITS = torch.log(torch.tensor([0.4, 0.3, 0.15, 0.1, 0.05]))
 # 99.9 % quantile of chi-square with 4 degrees of freedom

@@ -1,13 +1,32 @@
-"""A small stock Qwen2 model to hold ours against."""
+"""Small models of transformers' own Qwen families to hold ours against."""
 
 from collections.abc import Callable
 
 import pytest
 import torch
 import transformers
-from transformers import Qwen2Config, Qwen2ForCausalLM
+from transformers import PreTrainedModel
+
+from align.model import linear
 
 VOCAB = 97
+SIZES = {
+    "vocab_size": VOCAB,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "rope_theta": 1e6,
+    "initializer_range": 0.2,
+}
+EXPERTS = {"moe_intermediate_size": 32, "num_experts": 8, "num_experts_per_tok": 3}
+FAMILIES = {
+    "Qwen2": {},
+    "Qwen3": {"head_dim": 32},
+    "Qwen2Moe": {**EXPERTS, "shared_expert_intermediate_size": 48},
+    "Qwen3Moe": {**EXPERTS, "head_dim": 32, "norm_topk_prob": True, "mlp_only_layers": [1]},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -16,24 +35,16 @@ def quiet_loading():
 
 
 @pytest.fixture
-def stock() -> Callable[..., Qwen2ForCausalLM]:
-    """Builds a random Qwen2; biases and norms are random too, as zeros and ones hide bugs."""
+def stock() -> Callable[..., PreTrainedModel]:
+    """Builds a random model; biases and norms are random too, as zeros and ones hide bugs."""
 
-    def build(**fields) -> Qwen2ForCausalLM:
+    def build(family: str = "Qwen2", head: str = "CausalLM", **fields) -> PreTrainedModel:
         torch.manual_seed(0)
-        sizes = {
-            "vocab_size": VOCAB,
-            "hidden_size": 64,
-            "intermediate_size": 128,
-            "num_hidden_layers": 3,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
-            "rope_theta": 1e6,
-            "initializer_range": 0.2,
-        }
         attention = fields.pop("attn_implementation", "sdpa")
-        config = Qwen2Config(**{**sizes, **fields}, attn_implementation=attention)
-        model = Qwen2ForCausalLM(config).eval()
+        config = getattr(transformers, f"{family}Config")(
+            **{**SIZES, **FAMILIES[family], **fields}, attn_implementation=attention
+        )
+        model = getattr(transformers, f"{family}For{head}")(config).eval()
         with torch.no_grad():
             for name, weight in model.named_parameters():
                 if name.endswith("bias") or "norm" in name:
@@ -41,6 +52,17 @@ def stock() -> Callable[..., Qwen2ForCausalLM]:
         return model
 
     return build
+
+
+@pytest.fixture
+def by_mkl(monkeypatch):
+    """The products that torch itself takes, as transformers does: then bits can be compared."""
+    monkeypatch.setattr(linear, "prefers_onednn", lambda: False)
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request) -> str:
+    return request.param
 
 
 @pytest.fixture

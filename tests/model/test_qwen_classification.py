@@ -60,7 +60,7 @@ def test_a_text_that_ends_in_the_padding_token_is_scored_at_its_end(scorer, padd
 
 
 @pytest.mark.parametrize("labels", [1, 3])
-def test_scores_and_loss_equal_transformers(stock, padded, tmp_path, labels):
+def test_scores_and_loss_equal_transformers(stock, padded, tmp_path, labels, by_mkl):
     torch.manual_seed(3)
     stock(pad_token_id=PAD).save_pretrained(tmp_path)
     theirs = Qwen2ForSequenceClassification.from_pretrained(tmp_path, num_labels=labels).eval()
