@@ -93,23 +93,25 @@ class CrossEntropy(Function):
     def forward(ctx: Any, logits: Tensor, labels: Tensor, ignored: int) -> Tensor:
         """logits (N, V) of any dtype, labels (N,); a scalar, in nats."""
         counted = labels != ignored
-        labels = labels.where(counted, 0)
-        logsums = torch.cat([part.float().logsumexp(-1) for part in _blocks(logits)])
-        picked = logits.gather(1, labels[:, None])[:, 0].float()
-        ctx.save_for_backward(logits, labels, counted, logsums)
-        return ((logsums - picked) * counted).sum()
+        labels = labels.where(counted, 0)[:, None]
+        ctx.save_for_backward(logits, labels, counted)
+        picked = [
+            torch.log_softmax(part, -1, dtype=torch.float32).gather(1, label)
+            for part, label in zip(_blocks(logits), _blocks(labels), strict=True)
+        ]
+        return -(torch.cat(picked)[:, 0] * counted).sum()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        logits, labels, counted, logsums = ctx.saved_tensors
-        weights = grad * counted
-        parts = zip(*map(_blocks, (logits, labels, logsums, weights)), strict=True)
-        of_logits = []
-        for part, label, logsum, weight in parts:
-            probs = torch.exp(part.float() - logsum[:, None])
-            probs.scatter_add_(1, label[:, None], probs.new_full((len(label), 1), -1.0))
-            of_logits.append(probs.mul_(weight[:, None]).to(logits.dtype))
-        return torch.cat(of_logits), None, None
+        logits, labels, counted = ctx.saved_tensors
+        of_logits = torch.empty_like(logits)
+        weights = (grad * counted)[:, None]
+        parts = zip(*map(_blocks, (of_logits, logits, labels, weights)), strict=True)
+        for of_part, part, label, weight in parts:
+            probs = torch.softmax(part, -1, dtype=torch.float32)
+            probs.scatter_add_(1, label, torch.full_like(label, -1.0, dtype=torch.float32))
+            of_part.copy_(probs.mul_(weight))
+        return of_logits, None, None
 
 
 def _blocks(rows: Tensor) -> tuple[Tensor, ...]:

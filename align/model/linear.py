@@ -5,7 +5,6 @@ half of what oneDNN does, which torch has on board but uses for bf16 alone. Whic
 hangs on the processor and the shape, never on a measurement: a run repeated has the same bits.
 """
 
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +17,22 @@ from torch.nn import functional as F
 MIN_ROWS = 16
 
 
-@cache
-def prefers_onednn() -> bool:
-    """Whether this machine's fp32 products go to oneDNN."""
+def _prefers_onednn() -> bool:
     cpuinfo = Path("/proc/cpuinfo")
     amd = cpuinfo.is_file() and "AuthenticAMD" in cpuinfo.read_text(encoding="utf-8")
     there = torch.backends.mkldnn.is_available() and torch.backends.mkl.is_available()
     return amd and there and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
+# Whether this machine's fp32 products go to oneDNN.
+ONEDNN = _prefers_onednn()
+
+
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`F.linear`: x (..., in) by weight (out, in), plus bias (out,)."""
     rows = x.numel() // x.shape[-1]
     in_fp32 = x.dtype == weight.dtype == torch.float32 and x.device.type == "cpu"
-    if not in_fp32 or rows < MIN_ROWS or torch.is_autocast_enabled("cpu") or not prefers_onednn():
+    if not in_fp32 or rows < MIN_ROWS or torch.is_autocast_enabled("cpu") or not ONEDNN:
         return F.linear(x, weight, bias)
     return _Linear.apply(x, weight, bias)
 

@@ -12,13 +12,14 @@ from align.recipe.schema import RewardSource
 from align.stages import tables, trainer
 from align.stages.job import Job, Outcome, StageError
 from align.stages.models import check_same_tokens, load_tokenizer
+from align.stages.rollouts import EngineRollouts
 from align.train import BalancedTraining, GuardedTraining
 
 ORDER = "order.parquet"
 NOT_COLUMNS = ("id", "solution", "provenance")  # the rest goes to the reward functions
 
 
-class GuardedGRPOTrainer(GuardedTraining, BalancedTraining, GRPOTrainer):
+class GuardedGRPOTrainer(GuardedTraining, BalancedTraining, EngineRollouts, GRPOTrainer):
     pass
 
 

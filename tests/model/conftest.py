@@ -57,7 +57,7 @@ def stock() -> Callable[..., PreTrainedModel]:
 @pytest.fixture
 def by_mkl(monkeypatch):
     """The products that torch itself takes, as transformers does: then bits can be compared."""
-    monkeypatch.setattr(linear, "prefers_onednn", lambda: False)
+    monkeypatch.setattr(linear, "ONEDNN", False)
 
 
 @pytest.fixture(params=FAMILIES)

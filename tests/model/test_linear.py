@@ -16,7 +16,7 @@ needs_onednn = pytest.mark.skipif(
 def onednn(monkeypatch):
     """Asked for, whatever the processor; its calls are counted."""
     calls = []
-    monkeypatch.setattr(module, "prefers_onednn", lambda: True)
+    monkeypatch.setattr(module, "ONEDNN", True)
     product = module._product
     monkeypatch.setattr(module, "_product", lambda *a: calls.append(a) or product(*a))
     return calls

@@ -203,7 +203,7 @@ def test_onednn_differs_from_mkl_by_rounding(stock, padded, family, monkeypatch)
     """On processors where fp32 products go to oneDNN; elsewhere too, if told to."""
     theirs = stock(family)
     ours = from_transformers(theirs)
-    monkeypatch.setattr(linear, "prefers_onednn", lambda: True)
+    monkeypatch.setattr(linear, "ONEDNN", True)
     monkeypatch.setattr(linear, "MIN_ROWS", 1)
     for model in (theirs, ours):
         model(**padded).loss.backward()

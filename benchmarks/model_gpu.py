@@ -1,0 +1,213 @@
+"""Our models against transformers' on one CUDA GPU: training, memory, decoding.
+
+    python benchmarks/model_gpu.py [PAGE]      # about four minutes; needs no TRL
+
+Prints Markdown, and writes it to PAGE. Every pair is measured in this one run.
+"""
+
+import gc
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import transformers
+from markdown import table
+from model_shapes import stock
+from transformers import PreTrainedModel
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from align.generate import Sampling  # noqa: E402
+from align.generate.decode import decode  # noqa: E402
+from align.model import from_transformers, preset  # noqa: E402
+from align.model.peers import to_theirs  # noqa: E402
+
+PEAK = 989e12  # FLOP/s of dense bf16 matrix products on an H100 or H200
+LENGTH, ROWS, STEPS = 4096, 4, 8
+MIXTURE = {
+    "hidden_size": 1024, "num_hidden_layers": 12, "num_attention_heads": 16,
+    "num_key_value_heads": 4, "head_dim": 64, "moe_intermediate_size": 512, "num_experts": 64,
+    "num_experts_per_tok": 8, "norm_topk_prob": True, "vocab_size": 32_768,
+    "output_router_logits": True, "tie_word_embeddings": True,
+}  # fmt: skip
+
+
+def flops_a_token(model: PreTrainedModel) -> float:
+    """6 a weight that multiplies, the head's counted and idle experts' not; half of attention's
+    square, as it is causal."""
+    config = model.config
+    active = 0
+    for name, weight in model.named_parameters():
+        share = 1.0
+        if "experts." in name and "shared" not in name:
+            share = config.num_experts_per_tok / weight.shape[0]
+        tied = config.tie_word_embeddings or "embed_tokens" not in name
+        active += weight.numel() * share if tied else 0
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return 6 * (active + config.num_hidden_layers * config.num_attention_heads * size * LENGTH)
+
+
+def trained(make: Callable[[], PreTrainedModel], compiled: bool) -> dict[str, float]:
+    """Seconds a step, first loss, peak bytes; weights and AdamW's states in bf16."""
+    model = make().train()
+    run = torch.compile(model) if compiled else model
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
+    torch.manual_seed(1)
+    tokens = torch.randint(0, model.config.vocab_size, (ROWS, LENGTH), device="cuda")
+
+    def step() -> float:
+        loss = run(input_ids=tokens, labels=tokens, use_cache=False).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss.item()
+
+    first = [step() for _ in range(3)][0]
+    torch.cuda.reset_peak_memory_stats()
+    seconds = []
+    for _ in range(STEPS):
+        torch.cuda.synchronize()
+        started = time.perf_counter()
+        step()
+        torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - started)
+    found = {
+        "seconds": statistics.median(seconds),
+        "loss": first,
+        "peak": torch.cuda.max_memory_allocated(),
+        "flops": flops_a_token(model),
+    }
+    del model, run, optimizer
+    gc.collect()
+    torch.cuda.empty_cache()
+    return found
+
+
+def training_rows(name: str, make: Callable[[], PreTrainedModel], compiles: tuple[bool, ...]):
+    for compiled in compiles:
+        found = {}
+        for whose, maker in (
+            ("transformers", make),
+            ("ours", lambda: from_transformers(make())),
+        ):
+            try:
+                found[whose] = trained(maker, compiled)
+            except Exception as error:  # a page with a gap says more than none
+                print(f"{name} {whose} {compiled=}: {error!r}"[:2000], file=sys.stderr)
+        for whose, one in found.items():
+            speed = ROWS * LENGTH / one["seconds"]
+            theirs = found.get("transformers", one)
+            yield [
+                name,
+                "compiled" if compiled else "eager",
+                whose,
+                f"{speed:,.0f}",
+                f"{speed * one['flops'] / PEAK:.1%}",
+                f"{theirs['seconds'] / one['seconds']:.2f}",
+                f"{one['peak'] / 2**30:.1f}",
+                f"{one['loss']:.4f}",
+            ]
+
+
+def decoding_rows(make: Callable[[], PreTrainedModel], tokens: int = 128):
+    theirs = make().eval()
+    ours = from_transformers(theirs)
+    theirs.generation_config.eos_token_id = None
+    for batch in (1, 64, 256):
+        torch.manual_seed(2)
+        prompts = torch.randint(0, 1000, (batch, 64), device="cuda")
+        for name, sampling, how in (
+            ("greedy", Sampling(temperature=0, max_tokens=tokens), {"do_sample": False}),
+            (
+                "sampled",
+                Sampling(temperature=0.8, top_p=0.95, max_tokens=tokens),
+                {"do_sample": True, "temperature": 0.8, "top_p": 0.95, "top_k": 0},
+            ),
+        ):
+            runs = {
+                "transformers": lambda: theirs.generate(
+                    prompts, max_new_tokens=tokens, min_new_tokens=tokens, pad_token_id=0, **how
+                ),
+                "ours": lambda: decode(ours, prompts.tolist(), [[0]] * batch, sampling, 0, [], 0),
+            }
+            speeds = {}
+            for whose, run in runs.items():
+                run()
+                torch.cuda.synchronize()
+                started = time.perf_counter()
+                run()
+                torch.cuda.synchronize()
+                speeds[whose] = batch * tokens / (time.perf_counter() - started)
+            ratio = speeds["ours"] / speeds["transformers"]
+            figures = [f"{speeds[w]:,.0f}" for w in ("transformers", "ours")]
+            yield [str(batch), name, *figures, f"{ratio:.2f}"]
+
+
+def parity_rows(makers: dict[str, Callable[[], PreTrainedModel]]):
+    for name, make in makers.items():
+        theirs = make().eval()
+        ours = from_transformers(theirs)
+        torch.manual_seed(3)
+        tokens = torch.randint(0, 1000, (2, 512), device="cuda")
+        with torch.no_grad():
+            got, expected = (model(tokens).logits.float() for model in (ours, theirs))
+            exact = from_transformers(theirs).float()(tokens).logits
+        errors = [(x - exact).norm().item() / exact.norm().item() for x in (got, expected)]
+        yield [name, f"{(got - expected).abs().max():.4f}", *(f"{e:.2e}" for e in errors)]
+
+
+def main() -> None:
+    small = to_theirs(preset("qwen2.5-0.5b"))
+    makers = {
+        "Qwen2.5-0.5B": lambda: stock_on_gpu("Qwen2", {k: v for k, v in small.to_dict().items() if k != "dtype"}),
+        "MoE, 1.3B, 64 experts, 8 a token": lambda: stock_on_gpu("Qwen3Moe", MIXTURE),
+    }
+    dense, mixture = makers
+    head = ["model", "", "whose", "tokens/s", "MFU", "ratio", "peak GiB", "first loss"]
+    rows = [head, *training_rows(dense, makers[dense], (False, True))]
+    rows += training_rows(mixture, makers[mixture], (False, True))
+    batch = ["batch", "", "transformers, tokens/s", "ours, tokens/s", "ratio"]
+    errors = ["model", "largest difference of logits", "ours to fp32", "transformers' to fp32"]
+    page = f"""# Models on a GPU
+
+{torch.cuda.get_device_name()}, torch {torch.__version__}, transformers {transformers.__version__},
+sdpa attention. `python benchmarks/model_gpu.py benchmarks/model_gpu.md`
+
+Training: {ROWS} rows of {LENGTH} tokens, weights and AdamW's states in bf16, median of {STEPS} steps.
+MFU: 6 FLOPs a weight and token, causal attention counted by half, of {PEAK / 1e12:.0f} TFLOP/s.
+
+{table(rows)}
+
+Decoding, Qwen2.5-0.5B in bf16, prompts of 64 tokens and 128 new ones:
+
+{table([batch, *decoding_rows(makers[dense])])}
+
+The same weights in bf16, and how far (relative to its norm) each is from fp32:
+
+{table([errors, *parity_rows(makers)])}
+"""
+    print(page)
+    if len(sys.argv) > 1:
+        Path(sys.argv[1]).write_text(page, encoding="utf-8")
+
+
+def stock_on_gpu(family: str, fields: dict) -> PreTrainedModel:
+    with torch.device("cuda"):
+        return in_bf16(stock(family, fields, attn_implementation="sdpa"))
+
+
+def in_bf16(model: PreTrainedModel) -> PreTrainedModel:
+    """Its weights alone: `.bfloat16()` would round transformers' RoPE frequencies too."""
+    for weight in model.parameters():
+        weight.data = weight.data.bfloat16()
+    model.config.dtype = torch.bfloat16
+    return model
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
+    main()
