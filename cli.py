@@ -174,6 +174,53 @@ def data_stats(path: DataPath, rejected: Rejected = False) -> None:
             console.print(line, markup=False, soft_wrap=True)
 
 
+model = typer.Typer(no_args_is_help=True, help="Look at a model's sizes, or convert it.")
+app.add_typer(model, name="model")
+
+
+@model.command("show")
+def model_show(
+    name: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A preset, as qwen2.5-7b, or a model's folder.")
+    ],
+    batch: Annotated[int, typer.Option(min=1, help="Texts of a training batch.")] = 1,
+    length: Annotated[int, typer.Option(min=1, help="Tokens of a text.")] = 4096,
+    as_json: Annotated[bool, typer.Option("--json", help="For a program to read.")] = False,
+) -> None:
+    """Say what a model has, and what it costs: memory, cache, arithmetic."""
+    with _reported():
+        from align.model.convert import described
+        from align.model.sizes import sizes
+        from align.report.model_view import rows
+
+        config = described(name)
+        found = sizes(config, batch=batch, length=length)
+    if as_json:
+        console.print_json(data={"model": name, **found.as_dict()})
+        return
+    for what, value in rows(config, found, batch=batch, length=length):
+        console.print(f"{what:<26}[bold]{value}[/]", soft_wrap=True)
+
+
+@model.command("convert")
+def model_convert(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="A model's folder.")],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="A folder to make.")],
+    to: Annotated[
+        str | None,
+        typer.Option(help="transformers or align; by default what SRC is not."),
+    ] = None,
+) -> None:
+    """Write a model in transformers' own format, or in ours, with its tokenizer."""
+    if to not in (None, "transformers", "align"):
+        raise typer.BadParameter(f"--to {to}: transformers or align")
+    with _reported():
+        from align.model.converting import convert
+
+        before, after = convert(source, target, to)
+    console.print(f"{source}: {before}\n{target}: {after}", soft_wrap=True)
+
+
 @app.command()
 def doctor() -> None:
     """Say what this machine has: the sandbox's walls, and each language's toolchain."""

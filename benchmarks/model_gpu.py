@@ -163,7 +163,9 @@ def parity_rows(makers: dict[str, Callable[[], PreTrainedModel]]):
 def main() -> None:
     small = to_theirs(preset("qwen2.5-0.5b"))
     makers = {
-        "Qwen2.5-0.5B": lambda: stock_on_gpu("Qwen2", {k: v for k, v in small.to_dict().items() if k != "dtype"}),
+        "Qwen2.5-0.5B": lambda: stock_on_gpu(
+            "Qwen2", {k: v for k, v in small.to_dict().items() if k != "dtype"}
+        ),
         "MoE, 1.3B, 64 experts, 8 a token": lambda: stock_on_gpu("Qwen3Moe", MIXTURE),
     }
     dense, mixture = makers

@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "align.stages": {"align.recipe"} | BELOW_STAGES,
     "align.runner": {"align.recipe", "align.stages", "synth", "rewards", "verifiers"},
     "align.report": set(),
-    "cli": {"align.runner", "align.report", "align.generate", "verifiers"},
+    "cli": {"align.runner", "align.report", "align.generate", "align.model", "verifiers"},
 }
 
 

@@ -41,7 +41,10 @@ def _export(folder: Path, into: Path) -> None:
     _refuse_other_heads(ours, folder / "config.json")
     try:
         if isinstance(ours, QwenMoeConfig):
-            to_transformers(load(folder)).save_pretrained(into)
+            theirs = to_transformers(load(folder))
+            # A shared expert of no width, which transformers needs, vLLM does not know.
+            weights = {name: w for name, w in theirs.state_dict().items() if w.numel()}
+            theirs.save_pretrained(into, state_dict=weights)
         else:
             theirs = to_theirs(ours)
             theirs.architectures = [peer_of(ours).causal.__name__]

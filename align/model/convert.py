@@ -10,7 +10,8 @@ from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from align.model.config import QwenConfig
 from align.model.errors import CheckpointError
 from align.model.modeling import QwenForCausalLM, QwenForSequenceClassification
-from align.model.peers import PEERS, is_moe, ours_for, peer_of, to_ours, to_theirs
+from align.model.peers import PEERS, is_moe, ours_for, peer_of, renamed, to_ours, to_theirs
+from align.model.presets import preset
 from align.model.safetensors_files import check_whole
 
 _OURS = (QwenForCausalLM, QwenForSequenceClassification)
@@ -75,6 +76,17 @@ def read_config(path: str | Path) -> PreTrainedConfig:
             f"{QwenConfig.model_type}, align_qwen_moe, {families}"
         )
     return config
+
+
+def described(name: str) -> QwenConfig:
+    """Our configuration of a preset, or of a checkpoint in either format.
+
+    Raises ModelConfigError for a name that is neither.
+    """
+    if not Path(name).is_dir():
+        return preset(name)
+    config = read_config(name)
+    return config if isinstance(config, QwenConfig) else to_ours(config)
 
 
 def from_transformers(
@@ -155,7 +167,7 @@ def _with_weights(
         cls,
         None,
         config=config,
-        state_dict=weights,
+        state_dict=renamed(weights, model.config, config),
         dtype=model.dtype,
         attn_implementation=model.config._attn_implementation,
     )

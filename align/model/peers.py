@@ -6,6 +6,7 @@ Weights are named and laid out alike on both sides, so only configurations are t
 import logging
 from typing import Any, NamedTuple
 
+from torch import Tensor
 from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
@@ -102,9 +103,7 @@ def peer_of(config: PreTrainedConfig) -> Peer:
             return peer
     kinds = [peer for peer in PEERS if issubclass(peer.config, _MOE) == is_moe(config)]
     for peer in kinds:
-        shared = getattr(config, "shared_expert_intermediate_size", 0)
-        fits = all(getattr(config, field) == value for field, value in peer.stands_for.items())
-        if fits and (shared or peer.config is not Qwen2MoeConfig):
+        if all(getattr(config, field) == value for field, value in peer.stands_for.items()):
             return peer
     fields = sorted({field for peer in kinds for field in peer.stands_for})
     found = {field: getattr(config, field) for field in fields}
@@ -159,6 +158,29 @@ def to_theirs(config: QwenConfig) -> PreTrainedConfig:
     elif config.use_sliding_window:
         fields["layer_types"] = config.layer_types
     return peer.config(**fields)
+
+
+def renamed(
+    weights: dict[str, Tensor], config: PreTrainedConfig, target: PreTrainedConfig
+) -> dict[str, Tensor]:
+    """Weights of a model with `config` as one with `target` has them.
+
+    All names agree, but where no expert is shared: transformers' Qwen2-MoE then has one of width 0.
+    """
+    if getattr(config, "shared_expert_intermediate_size", None) != 0:
+        return weights
+    if isinstance(config, Qwen2MoeConfig):
+        return {name: weight for name, weight in weights.items() if ".shared_expert" not in name}
+    if isinstance(target, Qwen2MoeConfig):
+        empty = dict(weights)
+        for name, router in weights.items():
+            if name.endswith(".mlp.gate.weight"):
+                mlp, width = name.removesuffix("gate.weight"), router.shape[1]
+                for part, shape in (("gate", (0, width)), ("up", (0, width)), ("down", (width, 0))):
+                    empty[f"{mlp}shared_expert.{part}_proj.weight"] = router.new_empty(shape)
+                empty[f"{mlp}shared_expert_gate.weight"] = router.new_zeros(1, width)
+        return empty
+    return weights
 
 
 def _refuse_other_results(config: QwenConfig, peer: Peer) -> None:

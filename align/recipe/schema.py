@@ -134,6 +134,7 @@ class Tokenizer(Stage):
 class Pretrain(Training):
     """A model from nothing. `architecture` is a preset's name and fields that differ from it."""
 
+    VERSION: ClassVar[int] = 2
     ARTIFACT: ClassVar[str] = "model"
     CONFIG_CLASS: ClassVar[str | None] = "PretrainConfig"
     kind: Literal["pretrain"]
@@ -151,6 +152,43 @@ class Model(Stage):
     path: Annotated[str, FilePath()]
     revision: str | None = None
     chat_template: Annotated[str, FilePath()] | None = None
+
+
+class Upcycle(Stage):
+    """A mixture of experts from a dense model, as Qwen2's was made (arXiv 2407.10671, section
+    2.2.2); SFT or pretraining goes on from it."""
+
+    ARTIFACT: ClassVar[str] = "model"
+    ARCHITECTURE: ClassVar[tuple[str, ...]] = (
+        "num_experts",
+        "num_experts_per_tok",
+        "moe_intermediate_size",
+        "shared_expert_intermediate_size",
+        "norm_topk_prob",
+        "router_aux_loss_coef",
+        "router_z_loss_coef",
+        "balance_over",
+    )
+    kind: Literal["upcycle"]
+    model: ModelRef
+    num_experts: Annotated[int, Field(ge=2)]
+    num_experts_per_tok: Annotated[int, Field(ge=1)]
+    moe_intermediate_size: Annotated[int, Field(ge=1)]
+    shared_expert_intermediate_size: Annotated[int, Field(ge=0)] = 0
+    norm_topk_prob: bool = True
+    router_aux_loss_coef: Annotated[float, Field(ge=0)] = 0.001
+    router_z_loss_coef: Annotated[float, Field(ge=0)] = 0.0
+    balance_over: Literal["micro_batch", "global_batch"] = "global_batch"
+    reinitialised: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+    @model_validator(mode="after")
+    def _enough_experts(self) -> "Upcycle":
+        if self.num_experts_per_tok > self.num_experts:
+            raise ValueError(
+                f"num_experts_per_tok {self.num_experts_per_tok} is above num_experts "
+                f"{self.num_experts}"
+            )
+        return self
 
 
 class Server(Stage):
@@ -299,7 +337,7 @@ class RewardSource(Strict):
 class Grpo(Training):
     """`order: variance` scores `scoring_samples` answers a query by the reward model first."""
 
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
     ARTIFACT: ClassVar[str] = "model"
     CONFIG_CLASS: ClassVar[str | None] = "GRPOConfig"
     kind: Literal["grpo"]
@@ -329,6 +367,7 @@ KINDS: dict[str, type[Stage]] = {
     "tokenizer": Tokenizer,
     "pretrain": Pretrain,
     "model": Model,
+    "upcycle": Upcycle,
     "server": Server,
     "replay": Replay,
     "prompts": PromptSet,

@@ -25,6 +25,7 @@ FAMILIES = {
     "Qwen2": {},
     "Qwen3": {"head_dim": 32},
     "Qwen2Moe": {**EXPERTS, "shared_expert_intermediate_size": 48},
+    "Qwen2Moe, none shared": {**EXPERTS, "shared_expert_intermediate_size": 0},
     "Qwen3Moe": {**EXPERTS, "head_dim": 32, "norm_topk_prob": True, "mlp_only_layers": [1]},
 }
 
@@ -41,10 +42,11 @@ def stock() -> Callable[..., PreTrainedModel]:
     def build(family: str = "Qwen2", head: str = "CausalLM", **fields) -> PreTrainedModel:
         torch.manual_seed(0)
         attention = fields.pop("attn_implementation", "sdpa")
-        config = getattr(transformers, f"{family}Config")(
+        name = family.split(",")[0]
+        config = getattr(transformers, f"{name}Config")(
             **{**SIZES, **FAMILIES[family], **fields}, attn_implementation=attention
         )
-        model = getattr(transformers, f"{family}For{head}")(config).eval()
+        model = getattr(transformers, f"{name}For{head}")(config).eval()
         with torch.no_grad():
             for name, weight in model.named_parameters():
                 if name.endswith("bias") or "norm" in name:

@@ -51,16 +51,17 @@ NOT_CARRIED = {"model_type", "architectures", "transformers_version"}
 
 def unusual(family: str) -> dict:
     fields = {**UNUSUAL, **(UNUSUAL_EXPERTS if "Moe" in family else {})}
-    if family == "Qwen2Moe":
-        fields |= {"shared_expert_intermediate_size": 56, "qkv_bias": False}
+    if family.startswith("Qwen2Moe"):
+        shared = 0 if "none" in family else 56
+        fields |= {"shared_expert_intermediate_size": shared, "qkv_bias": False}
     if family == "Qwen3Moe":  # it has no such field, and one window for all layers
         del fields["max_window_layers"]
     return fields
 
 
 def test_every_field_of_the_configuration_travels_both_ways(family):
-    config = getattr(transformers, f"{family}Config")(**unusual(family))
-    theirs = getattr(transformers, f"{family}ForCausalLM")(config).bfloat16()
+    config = getattr(transformers, f"{family.split(',')[0]}Config")(**unusual(family))
+    theirs = getattr(transformers, f"{family.split(',')[0]}ForCausalLM")(config).bfloat16()
     theirs.generation_config.temperature = 0.123
     ours = from_transformers(theirs)
     back = to_transformers(ours)
@@ -104,9 +105,12 @@ def test_safetensors_travel_unchanged_through_ours(stock, tmp_path, family, tied
     to_transformers(load(tmp_path / "ours")).save_pretrained(tmp_path / "back")
     expected, back = tensors(tmp_path / "theirs"), tensors(tmp_path / "back")
     assert back.keys() == expected.keys()
-    assert all(back[name].equal(expected[name]) for name in expected)
+    for name in expected:  # a gate in front of an expert of no width says nothing
+        if not ("none" in family and name.endswith("shared_expert_gate.weight")):
+            assert back[name].equal(expected[name]), name
     packed = tensors(tmp_path / "ours")
-    assert packed.keys() == {n for n in theirs.state_dict() if not (tied and n == "lm_head.weight")}
+    left_out = ("lm_head.weight" if tied else "-", ".shared_expert" if "none" in family else "-")
+    assert packed.keys() == {n for n in theirs.state_dict() if not any(o in n for o in left_out)}
     for folder, cls in (("ours", type(ours)), ("back", type(theirs))):
         saved = json.loads((tmp_path / folder / "config.json").read_text())
         assert saved["architectures"] == [cls.__name__]

@@ -117,13 +117,18 @@ def test_bf16_equals_transformers_bit_for_bit(stock, padded, tmp_path, family):
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 def test_bf16_is_as_close_to_fp32_as_transformers(stock, padded, tmp_path, family, attention):
-    """Where operations differ: short attention on a CPU, and the router, which is fp32 in ours."""
+    """Where operations differ: short attention on a CPU, and the router, which is fp32 in ours.
+
+    By the median token: where two experts score alike, rounding sends a few to another one.
+    """
     theirs = in_bf16(stock, tmp_path, family=family, attn_implementation=attention)
     ours = from_transformers(theirs)
     exact = from_transformers(theirs).float()
     real = padded["attention_mask"].bool()
     expected = exact(**padded).logits[real]
-    errors = [(model(**padded).logits[real] - expected).norm() for model in (ours, theirs)]
+    errors = [
+        (model(**padded).logits[real] - expected).norm(dim=-1).median() for model in (ours, theirs)
+    ]
     assert errors[0] < 1.5 * errors[1]
 
 
@@ -136,8 +141,9 @@ def test_all_gradients_equal_transformers(stock, padded, family, tied):
     ours(**padded).loss.backward()
     expected = {name: weight.grad for name, weight in theirs.named_parameters()}
     got = {name: weight.grad for name, weight in ours.named_parameters()}
-    assert got.keys() == expected.keys()
-    for name in expected:
+    without = {n for n in expected if "none shared" in family and ".shared_expert" in n}
+    assert got.keys() == expected.keys() - without
+    for name in got:
         torch.testing.assert_close(got[name], expected[name], **ROUNDING)
 
 

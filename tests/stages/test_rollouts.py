@@ -94,9 +94,7 @@ def test_training_on_them_goes_on_from_a_checkpoint_bit_for_bit(folder, tmp_path
     adapter = LoraConfig(r=4, target_modules=["q_proj", "v_proj"]) if lora else None
     more = {"bf16": bf16, "shuffle_dataset": False, "gradient_accumulation_steps": 1}
     seen = []
-    whole = trainer_of(
-        folder, tmp_path, adapter, seen, save_strategy="steps", save_steps=1, **more
-    )
+    whole = trainer_of(folder, tmp_path, adapter, seen, save_strategy="steps", save_steps=1, **more)
     whole.train()
     assert len(seen) == 2 * 3
     for completion, ids in seen:

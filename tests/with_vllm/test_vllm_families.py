@@ -17,6 +17,7 @@ EXPERTS = {
 FAMILIES = {
     "qwen3": {"qk_norm": True, "qkv_bias": False, "head_dim": 64},
     "qwen2_moe": {**EXPERTS, "shared_expert_intermediate_size": 64},
+    "qwen2_moe, none shared": EXPERTS,
     "qwen3_moe": {
         **EXPERTS,
         "norm_topk_prob": True,
