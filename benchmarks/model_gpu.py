@@ -1,6 +1,6 @@
 """Our models against transformers' on one CUDA GPU: training, memory, decoding.
 
-    python benchmarks/model_gpu.py [PAGE]      # about four minutes; needs no TRL
+    PYTHONPATH=. python benchmarks/model_gpu.py [PAGE]      # about five minutes; needs no TRL
 
 Prints Markdown, and writes it to PAGE. Every pair is measured in this one run.
 """
@@ -9,22 +9,18 @@ import gc
 import os
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import transformers
 from markdown import table
+from model_measure import decoding_rows, timed, training_step
 from model_shapes import stock
 from transformers import PreTrainedModel
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from align.generate import Sampling  # noqa: E402
-from align.generate.decode import decode  # noqa: E402
-from align.model import from_transformers, preset  # noqa: E402
-from align.model.peers import to_theirs  # noqa: E402
+from align.model import from_transformers, preset
+from align.model.peers import to_theirs
 
 PEAK = 989e12  # FLOP/s of dense bf16 matrix products on an H100 or H200
 LENGTH, ROWS, STEPS = 4096, 4, 8
@@ -54,34 +50,20 @@ def flops_a_token(model: PreTrainedModel) -> float:
 def trained(make: Callable[[], PreTrainedModel], compiled: bool) -> dict[str, float]:
     """Seconds a step, first loss, peak bytes; weights and AdamW's states in bf16."""
     model = make().train()
-    run = torch.compile(model) if compiled else model
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
     torch.manual_seed(1)
     tokens = torch.randint(0, model.config.vocab_size, (ROWS, LENGTH), device="cuda")
-
-    def step() -> float:
-        loss = run(input_ids=tokens, labels=tokens, use_cache=False).loss
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        return loss.item()
-
-    first = [step() for _ in range(3)][0]
-    torch.cuda.reset_peak_memory_stats()
-    seconds = []
-    for _ in range(STEPS):
-        torch.cuda.synchronize()
-        started = time.perf_counter()
+    step = training_step(model, tokens, compiled=compiled)
+    loss = step()
+    for _ in range(2):
         step()
-        torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - started)
+    torch.cuda.reset_peak_memory_stats()
     found = {
-        "seconds": statistics.median(seconds),
-        "loss": first,
+        "seconds": statistics.median(timed(step) for _ in range(STEPS)),
+        "loss": loss,
         "peak": torch.cuda.max_memory_allocated(),
         "flops": flops_a_token(model),
     }
-    del model, run, optimizer
+    del model, step
     gc.collect()
     torch.cuda.empty_cache()
     return found
@@ -113,40 +95,6 @@ def training_rows(name: str, make: Callable[[], PreTrainedModel], compiles: tupl
             ]
 
 
-def decoding_rows(make: Callable[[], PreTrainedModel], tokens: int = 128):
-    theirs = make().eval()
-    ours = from_transformers(theirs)
-    theirs.generation_config.eos_token_id = None
-    for batch in (1, 64, 256):
-        torch.manual_seed(2)
-        prompts = torch.randint(0, 1000, (batch, 64), device="cuda")
-        for name, sampling, how in (
-            ("greedy", Sampling(temperature=0, max_tokens=tokens), {"do_sample": False}),
-            (
-                "sampled",
-                Sampling(temperature=0.8, top_p=0.95, max_tokens=tokens),
-                {"do_sample": True, "temperature": 0.8, "top_p": 0.95, "top_k": 0},
-            ),
-        ):
-            runs = {
-                "transformers": lambda: theirs.generate(
-                    prompts, max_new_tokens=tokens, min_new_tokens=tokens, pad_token_id=0, **how
-                ),
-                "ours": lambda: decode(ours, prompts.tolist(), [[0]] * batch, sampling, 0, [], 0),
-            }
-            speeds = {}
-            for whose, run in runs.items():
-                run()
-                torch.cuda.synchronize()
-                started = time.perf_counter()
-                run()
-                torch.cuda.synchronize()
-                speeds[whose] = batch * tokens / (time.perf_counter() - started)
-            ratio = speeds["ours"] / speeds["transformers"]
-            figures = [f"{speeds[w]:,.0f}" for w in ("transformers", "ours")]
-            yield [str(batch), name, *figures, f"{ratio:.2f}"]
-
-
 def parity_rows(makers: dict[str, Callable[[], PreTrainedModel]]):
     for name, make in makers.items():
         theirs = make().eval()
@@ -161,11 +109,10 @@ def parity_rows(makers: dict[str, Callable[[], PreTrainedModel]]):
 
 
 def main() -> None:
-    small = to_theirs(preset("qwen2.5-0.5b"))
+    fields = to_theirs(preset("qwen2.5-0.5b")).to_dict()
+    del fields["dtype"]
     makers = {
-        "Qwen2.5-0.5B": lambda: stock_on_gpu(
-            "Qwen2", {k: v for k, v in small.to_dict().items() if k != "dtype"}
-        ),
+        "Qwen2.5-0.5B": lambda: stock_on_gpu("Qwen2", fields),
         "MoE, 1.3B, 64 experts, 8 a token": lambda: stock_on_gpu("Qwen3Moe", MIXTURE),
     }
     dense, mixture = makers
@@ -174,19 +121,22 @@ def main() -> None:
     rows += training_rows(mixture, makers[mixture], (False, True))
     batch = ["batch", "", "transformers, tokens/s", "ours, tokens/s", "ratio"]
     errors = ["model", "largest difference of logits", "ours to fp32", "transformers' to fp32"]
+    theirs = makers[dense]().eval()
+    ours = from_transformers(theirs)
     page = f"""# Models on a GPU
 
 {torch.cuda.get_device_name()}, torch {torch.__version__}, transformers {transformers.__version__},
-sdpa attention. `python benchmarks/model_gpu.py benchmarks/model_gpu.md`
+sdpa attention. `PYTHONPATH=. python benchmarks/model_gpu.py benchmarks/model_gpu.md`
 
-Training: {ROWS} rows of {LENGTH} tokens, weights and AdamW's states in bf16, median of {STEPS} steps.
+Training: {ROWS} rows of {LENGTH} tokens, weights and AdamW's states in bf16, median of {STEPS}
+steps.
 MFU: 6 FLOPs a weight and token, causal attention counted by half, of {PEAK / 1e12:.0f} TFLOP/s.
 
 {table(rows)}
 
 Decoding, Qwen2.5-0.5B in bf16, prompts of 64 tokens and 128 new ones:
 
-{table([batch, *decoding_rows(makers[dense])])}
+{table([batch, *decoding_rows(ours, theirs, 1000, 1)])}
 
 The same weights in bf16, and how far (relative to its norm) each is from fp32:
 

@@ -46,7 +46,7 @@ def rows(config: Any, found: Any, *, batch: int, length: int) -> Iterator[tuple[
         f"{_bytes(memory.activations)} ({_bytes(memory.checkpointed)} recomputed)",
     )
     yield "  logits", _bytes(memory.logits)
-    yield "  with checkpointing", _bytes(least)
+    yield "  with checkpointing", f"{_bytes(least)}, activations {_bytes(memory.checkpointed)}"
 
 
 def _positions(config: Any) -> str:

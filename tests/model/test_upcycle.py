@@ -129,13 +129,11 @@ def test_active_parameters_count_the_chosen_experts_alone(dense):
 
 
 def test_what_cannot_be_upcycled_is_named(dense):
-    with pytest.raises(
-        ModelConfigError, match="num_experts_per_tok 9: expected 1 to num_experts 8"
-    ):
+    with pytest.raises(ModelConfigError, match="num_experts_per_tok 9"):
         made(dense, num_experts_per_tok=9)
     with pytest.raises(ModelConfigError, match="moe_intermediate_size 0"):
         made(dense, moe_intermediate_size=0)
-    with pytest.raises(ModelConfigError, match="reinitialised 1.5"):
+    with pytest.raises(ModelConfigError, match=r"reinitialised 1\.5"):
         made(dense, reinitialised=1.5)
     mixture = made(dense)
     with pytest.raises(ModelConfigError, match="dense Qwen, got QwenMoeForCausalLM"):
