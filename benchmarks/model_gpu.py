@@ -115,36 +115,37 @@ def main() -> None:
         "Qwen2.5-0.5B": lambda: stock_on_gpu("Qwen2", fields),
         "MoE, 1.3B, 64 experts, 8 a token": lambda: stock_on_gpu("Qwen3Moe", MIXTURE),
     }
-    dense, mixture = makers
-    head = ["model", "", "whose", "tokens/s", "MFU", "ratio", "peak GiB", "first loss"]
-    rows = [head, *training_rows(dense, makers[dense], (False, True))]
-    rows += training_rows(mixture, makers[mixture], (False, True))
-    batch = ["batch", "", "transformers, tokens/s", "ours, tokens/s", "ratio"]
-    errors = ["model", "largest difference of logits", "ours to fp32", "transformers' to fp32"]
-    theirs = makers[dense]().eval()
-    ours = from_transformers(theirs)
-    page = f"""# Models on a GPU
+    dense = next(iter(makers))
+    publish(
+        f"""# Models on a GPU
 
 {torch.cuda.get_device_name()}, torch {torch.__version__}, transformers {transformers.__version__},
 sdpa attention. `PYTHONPATH=. python benchmarks/model_gpu.py benchmarks/model_gpu.md`
 
 Training: {ROWS} rows of {LENGTH} tokens, weights and AdamW's states in bf16, median of {STEPS}
-steps.
-MFU: 6 FLOPs a weight and token, causal attention counted by half, of {PEAK / 1e12:.0f} TFLOP/s.
+steps. MFU: 6 FLOPs a weight and token, causal attention counted by half, of {PEAK / 1e12:.0f}
+TFLOP/s."""
+    )
+    head = ["model", "", "whose", "tokens/s", "MFU", "ratio", "peak GiB", "first loss"]
+    for name in makers:
+        publish(table([head, *training_rows(name, makers[name], (False, True))]))
+    theirs = makers[dense]().eval()
+    ours = from_transformers(theirs)
+    publish("Decoding, Qwen2.5-0.5B in bf16, prompts of 64 tokens and 128 new ones:")
+    batch = ["batch", "", "transformers, tokens/s", "ours, tokens/s", "ratio"]
+    publish(table([batch, *decoding_rows(ours, theirs, 1000, 1)]))
+    publish("The same weights in bf16, and how far (relative to its norm) each is from fp32:")
+    errors = ["model", "largest difference of logits", "ours to fp32", "transformers' to fp32"]
+    publish(table([errors, *parity_rows(makers)]))
 
-{table(rows)}
 
-Decoding, Qwen2.5-0.5B in bf16, prompts of 64 tokens and 128 new ones:
-
-{table([batch, *decoding_rows(ours, theirs, 1000, 1)])}
-
-The same weights in bf16, and how far (relative to its norm) each is from fp32:
-
-{table([errors, *parity_rows(makers)])}
-"""
-    print(page)
+def publish(part: str) -> None:
+    """Print a part of the page as soon as it is measured, and add it to the file."""
+    print(f"{part}\n", flush=True)
     if len(sys.argv) > 1:
-        Path(sys.argv[1]).write_text(page, encoding="utf-8")
+        page = Path(sys.argv[1])
+        before = "" if part.startswith("# ") else page.read_text(encoding="utf-8") + "\n"
+        page.write_text(f"{before}{part}\n", encoding="utf-8")
 
 
 def stock_on_gpu(family: str, fields: dict) -> PreTrainedModel:
