@@ -78,6 +78,15 @@ def read_config(path: str | Path) -> PreTrainedConfig:
     return config
 
 
+def is_of_family(path: str | Path) -> bool:
+    """Whether `load` knows the checkpoint's family, from its configuration alone."""
+    try:
+        read_config(path)
+    except CheckpointError:
+        return False
+    return True
+
+
 def described(name: str) -> QwenConfig:
     """Our configuration of a preset, or of a checkpoint in either format.
 

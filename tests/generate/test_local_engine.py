@@ -2,14 +2,22 @@ import json
 import logging
 import math
 import random
+from itertools import chain
 
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 from align.errors import AlignError
 from align.generate import LocalEngine, Sampling
+from align.model import QwenForCausalLM
 
 VOCABULARY = 320
 # <|im_end|> of the tokenizer below, and three ids that its vocabulary lacks
@@ -235,13 +243,32 @@ def test_generation_leaves_a_training_model_in_training_mode(model, tokenizer):
         model.eval()
 
 
-def test_a_saved_folder_is_loaded_and_answers_alike(model, tokenizer, tmp_path):
+def test_a_saved_folder_is_read_into_our_class_and_answers_alike(model, tokenizer, tmp_path):
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     asked = {"n": 2, "sampling": Sampling(max_tokens=8), "seed": 0}
     loaded = LocalEngine(tmp_path, fingerprint="x", device="cpu")
+    assert type(loaded.model) is QwenForCausalLM
     direct = engine(model, tokenizer)
-    assert loaded.generate(conversations(3), **asked) == direct.generate(conversations(3), **asked)
+    pairs = zip(
+        chain(*loaded.generate(conversations(3), **asked)),
+        chain(*direct.generate(conversations(3), **asked)),
+        strict=True,
+    )
+    for got, expected in pairs:
+        assert got.token_ids == expected.token_ids and got.text == expected.text
+        assert got.logps == pytest.approx(expected.logps, abs=1e-4)
+
+
+def test_a_folder_of_another_family_keeps_its_class(tokenizer, tmp_path):
+    config = LlamaConfig(vocab_size=VOCABULARY, hidden_size=32, intermediate_size=32,
+                         num_hidden_layers=1, num_attention_heads=2)  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    loaded = LocalEngine(tmp_path, fingerprint="x", device="cpu")
+    assert type(loaded.model) is LlamaForCausalLM
+    (answers,) = loaded.generate(conversations(1), n=1, sampling=Sampling(max_tokens=4), seed=0)
+    assert answers[0].token_ids
 
 
 def test_a_prompt_longer_than_the_context_is_an_error_that_says_both_lengths(tokenizer):
