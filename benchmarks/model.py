@@ -153,10 +153,11 @@ def write(sections: dict[str, str]) -> None:
     made_by = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
     text = f"""# Our models against transformers' on a CPU
 
-{made_by[1] if made_by else platform.machine()}, {torch.get_num_threads()} threads, torch
-{torch.__version__}, transformers {transformers.__version__}; fp32 products of ours by
-{"oneDNN" if ONEDNN else "MKL, as torch's own"}. `python benchmarks/model.py --vllm
-.venv-vllm/bin/python`
+{made_by[1] if made_by else platform.machine()}, {torch.get_num_threads()} threads;
+torch {torch.__version__}, transformers {transformers.__version__};
+fp32 products of ours by {"oneDNN" if ONEDNN else "MKL, as torch's own"}.
+
+    python benchmarks/model.py --vllm .venv-vllm/bin/python
 
 """
     for name in ("Training", "Memory", "Decoding"):
@@ -188,7 +189,8 @@ def main() -> None:
             "Training"
         ] = f"""One step (forward, backward, fused AdamW) on {ROWS} rows of {LENGTH}
 tokens, the two by turns, median of {STEPS}. Mixtures with their load-balancing loss. `loss`: the
-first loss of ours less theirs, on the same weights.
+first loss of ours less theirs, on the same weights; a mixture's differ by the balance, which ours
+takes a layer and transformers over all layers at once.
 
 {table([head, *training_rows()])}
 
