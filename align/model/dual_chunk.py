@@ -34,6 +34,8 @@ class DualChunk:
     original_max_position_embeddings: tokens from which on `temperature` sharpens the softmax: keys
         and scores grow by m = 0.1 ln(length / original) + 1 each, as YaRN has it (arXiv 2309.00071,
         equation 22) and vLLM's kernel for Qwen2.5-1M did. Set it False where RoPE is YaRN already.
+        The length is that of all tokens at hand, so beyond the original one a text read at once
+        differs from the same text read in steps, except in its last token.
     clamp: "paper" for distances up to c - 1; "released" for up to c, which the authors' code has.
     """
 
@@ -45,21 +47,34 @@ class DualChunk:
 
     @classmethod
     def from_config(cls, given: dict[str, Any]) -> "DualChunk":
-        """Raises ModelConfigError for a field missing or unknown, and sizes that make no chunk."""
+        """Raises ModelConfigError for a field missing or unknown, and values that it can't have."""
         name = "dual_chunk_attention_config"
         known = {field.name for field in fields(cls)}
-        needed = {"chunk_size", "local_size", "original_max_position_embeddings"}
-        for problem, some in (("lacks", needed - set(given)), ("has unknown", set(given) - known)):
+        needed = ("chunk_size", "local_size", "original_max_position_embeddings")
+        missing, unknown = set(needed) - set(given), set(given) - known
+        for problem, some in (("lacks", missing), ("has unknown", unknown)):
             if some:
-                raise ModelConfigError(f"{name} {problem} {', '.join(sorted(some))}")
+                raise ModelConfigError(
+                    f"{name} {problem} {', '.join(sorted(some))}: it needs {', '.join(needed)}, "
+                    "and may have clamp, temperature"
+                )
+        for field in needed:
+            if type(given[field]) is not int or given[field] < 1:
+                raise ModelConfigError(
+                    f"{name}: {field} {given[field]!r}: expected a whole number of tokens, from 1"
+                )
         made = cls(**given)
-        if not 0 < made.local_size < made.chunk_size:
+        if made.local_size >= made.chunk_size:
             raise ModelConfigError(
                 f"{name}: local_size {made.local_size}: expected 1 to chunk_size - 1 = "
                 f"{made.chunk_size - 1}, for a chunk has chunk_size - local_size tokens"
             )
         if made.clamp not in ("paper", "released"):
             raise ModelConfigError(f"{name}: clamp {made.clamp!r}: expected 'paper' or 'released'")
+        if type(made.temperature) is not bool:
+            raise ModelConfigError(
+                f"{name}: temperature {made.temperature!r}: expected true or false"
+            )
         return made
 
     @property
@@ -96,36 +111,37 @@ def dual_chunk_attention(
     query_positions (B, T), key_positions (B, S): a token's place in its row's text, from 0.
     key_mask: (B, S), False for padding, or None. turn: RoPE of (B, heads, n, h) at (B, n).
     Scores are held for a block of queries and keys at a time; blocks are merged by their log-sums
-    of exponentials, in fp32 (fp64 for fp64), so the result is that of one softmax.
+    of exponentials, in fp32 (fp64 for fp64), so the result is that of one softmax. A query that
+    sees no key gets 0.
     """
     batch, _heads, length, size = query.shape
+    by_key_head = (batch, key.shape[1], -1, size)
     wide = torch.promote_types(query.dtype, torch.float32)
-    scaling = (scaling * _sharpness(key_positions, settings)).to(wide)[:, None, None, None, None]
+    scaling = (scaling * _sharpness(key_positions, settings)).to(wide)[:, None, None, None]
     keys = turn(key, key_positions % settings.chunk_length).to(wide)
     values = value.to(wide)
-    queries = [
-        turn(query, positions).to(wide).view(batch, key.shape[1], -1, length, size)
-        for positions in settings.query_positions(query_positions)
-    ]
     out = []
     for start in range(0, length, BLOCK):
         block = slice(start, start + BLOCK)
-        merged = _Softmax()
+        at = query_positions[:, block]
+        queries = [
+            turn(query[:, :, block], positions).to(wide).reshape(by_key_head)
+            for positions in settings.query_positions(at)
+        ]
+        merged = _Softmax(queries[0])
         for first in range(0, key.shape[2], BLOCK):
             seen = slice(first, first + BLOCK)
-            allowed = key_positions[:, None, seen] <= query_positions[:, block, None]
+            key_at = key_positions[:, None, seen]
+            allowed = key_at <= at[..., None]
             if key_mask is not None:
                 allowed = allowed & key_mask[:, None, seen]
             if not bool(allowed.any()):
                 continue
-            gap = (
-                query_positions[:, block, None] // settings.chunk_length
-                - key_positions[:, None, seen] // settings.chunk_length
-            )
-            scores = _scores([q[..., block, :] for q in queries], keys[:, :, seen], gap, allowed)
-            merged.add(scores * scaling, values[:, :, None, seen])
-        out.append(merged.result().flatten(1, 2))
-    return torch.cat(out, 2).transpose(1, 2).to(query.dtype)
+            gap = at[..., None] // settings.chunk_length - key_at // settings.chunk_length
+            scores = _scores(queries, keys[:, :, seen], gap, allowed)
+            merged.add(scores * scaling, values[:, :, seen])
+        out.append(merged.mean.to(query.dtype).view(batch, query.shape[1], -1, size))
+    return torch.cat(out, 2).transpose(1, 2)
 
 
 def _sharpness(key_positions: Tensor, settings: DualChunk) -> Tensor:
@@ -138,41 +154,37 @@ def _sharpness(key_positions: Tensor, settings: DualChunk) -> Tensor:
 
 
 def _scores(queries: list[Tensor], keys: Tensor, gap: Tensor, allowed: Tensor) -> Tensor:
-    """(B, K, g, t, n): each pair's score by the query position that its chunks' gap calls for."""
+    """Each pair's score by the query position that its chunks' gap calls for, -inf if not allowed.
+
+    queries (B, K, g * t, h) of the three kinds, keys (B, K, n, h); gap and allowed (B, t, n).
+    Returns (B, K, g * t, n).
+    """
+    groups = queries[0].shape[2] // gap.shape[1]
     scores = None
     for kind, query in enumerate(queries):
         chosen = allowed & (gap == kind if kind < 2 else gap >= kind)
         if bool(chosen.any()):
-            part = torch.matmul(query, keys[:, :, None].transpose(-1, -2))
-            scores = part if scores is None else part.where(chosen[:, None, None], scores)
-    return scores.masked_fill(~allowed[:, None, None], -math.inf)
+            part = query @ keys.transpose(-1, -2)
+            chosen = chosen.repeat(1, groups, 1)[:, None]
+            scores = part if scores is None else part.where(chosen, scores)
+    return scores.masked_fill(~allowed.repeat(1, groups, 1)[:, None], -math.inf)
 
 
 class _Softmax:
     """A softmax's weighted mean of values, over blocks of keys that come one after another."""
 
-    def __init__(self) -> None:
-        self.mean: Tensor | None = None
-        self.log_sum: Tensor | None = None
+    def __init__(self, queries: Tensor) -> None:
+        self.mean = torch.zeros_like(queries)
+        self.log_sum = torch.full_like(queries[..., :1], -math.inf)
 
     def add(self, scores: Tensor, values: Tensor) -> None:
         """scores (..., t, n), -inf for what is not seen; values (..., n, h)."""
-        log_sum = scores.logsumexp(-1, keepdim=True)
-        # A query that sees none of this block has no mean here: 0, with weight exp(-inf).
-        probs = torch.exp(scores - log_sum.masked_fill(log_sum == -math.inf, 0.0))
-        mean = torch.matmul(probs, values)
-        if self.mean is None:
-            self.mean, self.log_sum = mean, log_sum
-            return
-        both = torch.logaddexp(self.log_sum, log_sum)
-        finite = both.masked_fill(both == -math.inf, 0.0)
-        self.mean = self.mean * torch.exp(self.log_sum - finite) + mean * torch.exp(
-            log_sum - finite
-        )
-        self.log_sum = both
-
-    def result(self) -> Tensor:
-        return self.mean
+        log_sum = torch.logaddexp(self.log_sum, scores.logsumexp(-1, keepdim=True))
+        # A query that has seen no key yet keeps mean 0: every weight is exp(-inf).
+        finite = log_sum.masked_fill(log_sum == -math.inf, 0.0)
+        mean = torch.exp(scores - finite) @ values
+        self.mean = self.mean * torch.exp(self.log_sum - finite) + mean
+        self.log_sum = log_sum
 
 
 def relative_positions(length: int, settings: DualChunk) -> Tensor:

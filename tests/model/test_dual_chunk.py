@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import align.model.dual_chunk as module
 from align.model import ModelConfigError, QwenForCausalLM, preset
@@ -65,7 +66,7 @@ def case(length, batch=1, heads=4, key_heads=2, size=8, seed=0):
 def turn(x, positions):
     angles = positions[..., None].double() * inverse_frequencies(1e4, x.shape[-1]).double()
     angles = torch.cat((angles, angles), -1)
-    return rotate(x, angles.cos(), angles.sin())
+    return rotate(x, angles.cos().to(x.dtype), angles.sin().to(x.dtype))
 
 
 def by_definition(query, key, value, settings, scaling):
@@ -119,7 +120,51 @@ def test_below_one_chunk_it_is_ordinary_attention():
     torch.testing.assert_close(got, full.transpose(1, 2), rtol=0, atol=1e-12)
 
 
-def test_a_decoded_token_equals_the_last_of_a_prefill():
+def test_gradients_are_those_of_one_softmax(monkeypatch):
+    monkeypatch.setattr(module, "BLOCK", 4)
+    settings = chunks(8, 5, temperature=False)
+    given = [x.requires_grad_() for x in case(17)]
+    got = torch.autograd.grad(attend(*given, settings).square().sum(), given)
+    whole = by_definition(*given, settings, 0.3)
+    expected = torch.autograd.grad(whole.square().sum(), given)
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-12)
+
+
+def test_bf16_is_rounded_at_the_end_only():
+    q, k, v = (x.bfloat16() for x in case(300))
+    at = torch.arange(300)[None]
+    turned = [x.double() for x in (turn(q, at), turn(k, at), v)]
+    exact = torch.nn.functional.scaled_dot_product_attention(
+        *turned, is_causal=True, scale=0.3, enable_gqa=True
+    ).transpose(1, 2)
+    got = attend(q, k, v, chunks(400, 300))
+    assert got.dtype == torch.bfloat16
+    torch.testing.assert_close(got.double(), exact, rtol=2**-8, atol=1e-6)
+
+
+class Largest(TorchDispatchMode):
+    """The most elements of any tensor made inside."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, torch.Tensor):
+            self.elements = max(self.elements, out.numel())
+        return out
+
+
+def test_scores_are_held_for_one_block_only(monkeypatch):
+    monkeypatch.setattr(module, "BLOCK", 16)
+    q, k, v = case(160)
+    with Largest() as largest:
+        attend(q, k, v, chunks(64, 48))
+    assert largest.elements == max(q.numel(), 4 * 16 * 16)
+
+
+@pytest.mark.parametrize("block", [4, 1024])
+def test_a_decoded_token_equals_the_last_of_a_prefill(monkeypatch, block):
+    monkeypatch.setattr(module, "BLOCK", block)
     settings = chunks(8, 5)
     for length in (6, 11, 23):
         q, k, v = case(length)
@@ -128,14 +173,27 @@ def test_a_decoded_token_equals_the_last_of_a_prefill():
         torch.testing.assert_close(last, whole, rtol=0, atol=1e-12)
 
 
-def test_padding_on_the_left_changes_nothing():
+@pytest.mark.parametrize("block", [4, 1024])
+@pytest.mark.parametrize("first", [0, 20, 24])
+def test_rows_of_unequal_padding_are_as_if_alone(monkeypatch, block, first):
+    """From `first` on, the tokens before it being cached; each row has a temperature of its own."""
+    monkeypatch.setattr(module, "BLOCK", block)
     settings = chunks(8, 5)
-    q, k, v = case(19)
-    padded = [torch.cat([torch.randn_like(x[:, :, :6]), x], 2) for x in (q, k, v)]
-    mask = (torch.arange(25) >= 6)[None]
+    q, k, v = case(25, batch=4)
+    mask = torch.ones(4, 25, dtype=torch.bool)
+    mask[1, :6] = mask[2, :17] = False
     positions = (mask.long().cumsum(1) - 1).clamp(min=0)
-    got = attend(*padded, settings, mask=mask, positions=positions)[:, 6:]
-    torch.testing.assert_close(got, attend(q, k, v, settings), rtol=0, atol=1e-12)
+    got = attend(q, k, v, settings, first=first, mask=mask, positions=positions)
+    for row, padding in enumerate((0, 6, 17, 0)):
+        alone = [x[row : row + 1, :, padding:] for x in (q, k, v)]
+        expected = attend(*alone, settings)[0, max(first - padding, 0) :]
+        torch.testing.assert_close(got[row, -len(expected) :], expected, rtol=0, atol=1e-12)
+
+
+def test_a_row_of_nothing_but_padding_is_zero():
+    q, k, v = case(7)
+    mask = torch.zeros(1, 7, dtype=torch.bool)
+    assert not attend(q, k, v, chunks(8, 5), mask=mask).any()
 
 
 def test_the_temperature_grows_with_the_length():
@@ -148,6 +206,17 @@ def test_the_temperature_grows_with_the_length():
     assert sharpness[0] == 1.0
     assert sharpness[1].sqrt().item() == pytest.approx(1.13488, abs=1e-5)
     assert sharpness[1].item() == pytest.approx(1.28796, abs=1e-5)
+
+
+def test_the_temperature_grows_keys_and_scores():
+    """20 tokens of a trained length of 8: m = 0.1 ln(20 / 8) + 1."""
+    settings = chunks(8, 5)
+    q, k, v = case(20)
+    m = 0.1 * math.log(20 / 8) + 1
+    expected = by_definition(q, m * k, v, settings, m * 0.3)
+    torch.testing.assert_close(attend(q, k, v, settings), expected, rtol=0, atol=1e-12)
+    cold = attend(q, k, v, chunks(8, 5, temperature=False))
+    assert (cold - expected).abs().max() > 1e-3
 
 
 def model(**fields) -> QwenForCausalLM:
@@ -176,9 +245,7 @@ def test_a_model_in_chunks_is_an_ordinary_one_below_a_chunk_and_another_above():
     chunked, plain = model(dual_chunk_attention_config=CHUNKS), model()
     plain.load_state_dict(chunked.state_dict())
     tokens = torch.randint(0, 53, (2, 40))
-    torch.testing.assert_close(
-        chunked(tokens[:, :12]).logits, plain(tokens[:, :12]).logits, rtol=0, atol=1e-6
-    )
+    assert torch.equal(chunked(tokens[:, :12]).logits, plain(tokens[:, :12]).logits)
     assert (chunked(tokens).logits - plain(tokens).logits)[:, 12:].abs().max() > 1e-2
 
 
@@ -194,7 +261,12 @@ def test_long_packed_documents_are_refused():
     [
         ({"local_size": 64}, "local_size 64: expected 1 to chunk_size - 1 = 63"),
         ({"local_size": 0}, "local_size 0"),
+        ({"local_size": None}, "local_size None: expected a whole number of tokens"),
+        ({"chunk_size": "64"}, "chunk_size '64'"),
+        ({"chunk_size": 64.5}, "chunk_size 64.5"),
+        ({"original_max_position_embeddings": 0}, "original_max_position_embeddings 0"),
         ({"clamp": "other"}, "clamp 'other'"),
+        ({"temperature": "false"}, "temperature 'false': expected true or false"),
         ({"chunk": 4}, "has unknown chunk"),
     ],
 )
