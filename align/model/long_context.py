@@ -69,18 +69,37 @@ def check_long_context(config: "QwenConfig") -> None:
     ):
         if getattr(config, name) is not None:
             settings.from_config(getattr(config, name))
-    chunks = config.dual_chunk_attention_config or {}
-    if config.rope_parameters["rope_type"] == "yarn" and chunks.get("temperature", bool(chunks)):
-        raise ModelConfigError(
-            "dual_chunk_attention_config: temperature True beside rope_type 'yarn', which has one "
-            "already: set temperature: false"
-        )
+    chunks = config.dual_chunk_attention_config
+    if chunks:
+        _check_beside_chunks(config, DualChunk.from_config(chunks))
     windows = {config.window(layer) for layer in range(config.num_hidden_layers)} - {None}
     if needs_long_attention(config) and windows and (chunks or config.sparse_attention_config):
         raise ModelConfigError(
             f"windows of {min(windows)} tokens beside dual_chunk_attention_config or "
             "sparse_attention_config: chunks and selected keys reach farther than the window; "
             "use one of them"
+        )
+
+
+def _check_beside_chunks(config: "QwenConfig", chunks: DualChunk) -> None:
+    name = "dual_chunk_attention_config"
+    if config.attention_dropout:
+        raise ModelConfigError(
+            f"attention_dropout {config.attention_dropout} beside {name}: chunks are read without "
+            "dropout; set it to 0"
+        )
+    if not chunks.temperature:
+        return
+    if config.rope_parameters["rope_type"] == "yarn":
+        raise ModelConfigError(
+            f"{name}: temperature True beside rope_type 'yarn', which has one already: set "
+            "temperature: false"
+        )
+    if chunks.original_max_position_embeddings < chunks.chunk_length:
+        raise ModelConfigError(
+            f"{name}: original_max_position_embeddings {chunks.original_max_position_embeddings}: "
+            f"expected at least a chunk's {chunks.chunk_length} tokens, or temperature: false, for "
+            "texts within a chunk are read without it"
         )
 
 

@@ -143,6 +143,30 @@ CHUNKS = {"chunk_size": 64, "local_size": 16, "original_max_position_embeddings"
             lambda: preset("tiny", dual_chunk_attention_config=CHUNKS, layer_windows=[32] * 4),
             "chunks and selected keys reach farther",
         ),
+        (
+            lambda: preset("tiny", dual_chunk_attention_config=CHUNKS, attention_dropout=0.1),
+            "attention_dropout 0.1 beside dual_chunk",
+        ),
+        (
+            lambda: preset(
+                "tiny",
+                dual_chunk_attention_config={**CHUNKS, "original_max_position_embeddings": 47},
+            ),
+            "expected at least a chunk's 48 tokens",
+        ),
+        (
+            lambda: preset(
+                "tiny",
+                dual_chunk_attention_config=CHUNKS,
+                rope_parameters={
+                    "rope_type": "yarn",
+                    "rope_theta": 1e6,
+                    "factor": 4.0,
+                    "original_max_position_embeddings": 32,
+                },
+            ),
+            "temperature True beside rope_type 'yarn'",
+        ),
         (lambda: preset("tiny-moe", num_experts_per_tok=17), "num_experts_per_tok 17"),
         (lambda: preset("tiny-moe", balance_over="layer"), "balance_over 'layer'"),
         (lambda: preset("tiny-moe", mlp_only_layers=[0, 1, 2, 3]), "no layer with experts"),
