@@ -9,11 +9,13 @@ a down column), from a normal distribution with the standard deviation of the ma
 shared experts, which see every token, keep all of theirs; routers start at the configured width.
 """
 
+import copy
 import math
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.initialization import no_init_weights
 
 from align.model.config import QwenConfig, QwenMoeConfig
 from align.model.errors import ModelConfigError
@@ -43,13 +45,17 @@ def upcycle(
         raise ModelConfigError(f"upcycling starts from a dense Qwen, got {type(dense).__name__}")
     if not 0 <= reinitialised <= 1:
         raise ModelConfigError(f"reinitialised {reinitialised}: expected a share from 0 to 1")
-    mixture = QwenMoeForCausalLM._from_config(config, dtype=dense.dtype)
-    weights = {name: w for name, w in dense.state_dict().items() if ".mlp." not in name}
+    with no_init_weights():  # every weight is overwritten
+        mixture = QwenMoeForCausalLM._from_config(
+            config, dtype=dense.dtype, attn_implementation=dense.config._attn_implementation
+        )
+    mixture.tie_weights()  # which transformers leaves to the initialisation
+    mixture.generation_config = copy.deepcopy(dense.generation_config)
+    kept = {name: w for name, w in dense.state_dict().items() if ".mlp." not in name}
+    mixture.load_state_dict(mixture.state_dict() | kept)
     draw = torch.Generator().manual_seed(seed)
-    for layer, (old, new) in enumerate(zip(dense.model.layers, mixture.model.layers, strict=True)):
-        made = _experts(old.mlp, new.mlp, config, reinitialised, draw)
-        weights |= {f"model.layers.{layer}.mlp.{name}": weight for name, weight in made.items()}
-    mixture.load_state_dict(weights)
+    for old, new in zip(dense.model.layers, mixture.model.layers, strict=True):
+        new.mlp.load_state_dict(_experts(old.mlp, new.mlp, config, reinitialised, draw))
     return mixture.to(dense.device).train(dense.training)
 
 
@@ -63,12 +69,13 @@ def upcycled_config(
     **fields: object,
 ) -> QwenMoeConfig:
     """`dense`'s configuration with experts; `fields` are further ones of `QwenMoeConfig`."""
-    for name, width in (
-        ("num_experts", num_experts),
-        ("moe_intermediate_size", moe_intermediate_size),
+    for name, given, least in (
+        ("num_experts", num_experts, 1),
+        ("moe_intermediate_size", moe_intermediate_size, 1),
+        ("shared_expert_intermediate_size", shared_expert_intermediate_size, 0),
     ):
-        if width < 1:
-            raise ModelConfigError(f"{name} {width}: expected at least 1")
+        if given < least:
+            raise ModelConfigError(f"{name} {given}: expected at least {least}")
     kept = dense.to_dict()
     for name in ("model_type", "architectures", "transformers_version"):
         kept.pop(name, None)
@@ -110,7 +117,7 @@ def _experts(
         "experts.down_proj": down[:, routed].permute(1, 0, 2).contiguous(),
     }
     anew = torch.rand(number, width, generator=draw).argsort(1)[:, : round(reinitialised * width)]
-    _draw_anew(made, anew, width, draw)
+    _draw_anew(made, anew, [_std(weight) for weight in (gate, up, down)], draw)
     if shared:
         own = units[number * width : number * width + shared]
         made["shared_expert_gate.weight"] = _normal(
@@ -124,12 +131,20 @@ def _experts(
     return made
 
 
-def _draw_anew(made: dict[str, Tensor], units: Tensor, width: int, draw: torch.Generator) -> None:
-    """Overwrite the units (experts, how many) of each expert in place."""
-    gate_up, down = made["experts.gate_up_proj"], made["experts.down_proj"]
+def _draw_anew(
+    made: dict[str, Tensor], units: Tensor, stds: list[float], draw: torch.Generator
+) -> None:
+    """Overwrite the units (experts, how many) of each expert in place; stds: gate, up, down."""
+    gate, up = made["experts.gate_up_proj"].chunk(2, 1)
+    down = made["experts.down_proj"].transpose(1, 2)
     expert = torch.arange(len(units))[:, None]
-    for part in (gate_up[:, :width], gate_up[:, width:], down.transpose(1, 2)):
-        part[expert, units] = _normal(part[expert, units], part.float().std().item(), draw)
+    for part, std in zip((gate, up, down), stds, strict=True):
+        part[expert, units] = _normal(part[expert, units], std, draw)
+
+
+def _std(weight: Tensor) -> float:
+    # In double precision, so that a device's order of adding does not reach the numbers drawn.
+    return weight.double().std().item()
 
 
 def _normal(like: Tensor, std: float, draw: torch.Generator) -> Tensor:

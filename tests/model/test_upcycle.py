@@ -133,6 +133,8 @@ def test_what_cannot_be_upcycled_is_named(dense):
         made(dense, num_experts_per_tok=9)
     with pytest.raises(ModelConfigError, match="moe_intermediate_size 0"):
         made(dense, moe_intermediate_size=0)
+    with pytest.raises(ModelConfigError, match="shared_expert_intermediate_size -8"):
+        made(dense, shared_expert_intermediate_size=-8)
     with pytest.raises(ModelConfigError, match=r"reinitialised 1\.5"):
         made(dense, reinitialised=1.5)
     mixture = made(dense)
