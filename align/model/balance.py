@@ -11,7 +11,7 @@ micro-batches of an optimizer step so far (arXiv 2501.11873, section 3; Qwen3). 
 the less a single domain is pressed to use all experts.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 import torch.distributed as dist
@@ -19,19 +19,39 @@ from torch import Tensor, nn
 from transformers.models.mixtral import modeling_mixtral
 
 from align.model.config import QwenMoeConfig
+from align.model.errors import ModelConfigError
 
 
 class ExpertBalance:
-    """The balance of one model's experts, with what it has counted since the last `reset`."""
+    """The balance of one model's experts, with what it has counted since the last `reset`.
+
+    Raises:
+        ModelConfigError: as `weigh`.
+    """
 
     def __init__(self, config: QwenMoeConfig) -> None:
         self.config = config
+        self.weigh(config.router_aux_loss_coef)
         self._counts: Tensor | None = None  # (layers, experts), over the optimizer step so far
         self._tokens: Tensor | float = 0.0
 
     def reset(self) -> None:
         """An optimizer step was taken: count anew."""
         self._counts, self._tokens = None, 0.0
+
+    def weigh(self, coefficient: float) -> None:
+        """Set `router_aux_loss_coef`: what the caller will multiply `loss` by.
+
+        Raises:
+            ModelConfigError: 0, where there is a z-loss that it would take away too.
+        """
+        if self.config.router_z_loss_coef and not coefficient:
+            raise ModelConfigError(
+                f"router_z_loss_coef {self.config.router_z_loss_coef} with router_aux_loss_coef "
+                f"{coefficient}: the z-loss comes with the balance loss and would be lost; make "
+                "router_aux_loss_coef small instead of 0, or router_z_loss_coef 0 too"
+            )
+        self.config.router_aux_loss_coef = coefficient
 
     def loss(self, router_logits: tuple[Tensor, ...], attention_mask: Tensor | None) -> Tensor:
         """The load-balancing loss plus the z-loss, to be weighed by `router_aux_loss_coef`.
@@ -45,22 +65,24 @@ class ExpertBalance:
         load, seen = torch.stack([self._count(logits, weights) for logits in router_logits]), tokens
         if torch.is_grad_enabled():
             load, seen = self._add(load, tokens.clone())
-        balance = z_loss = 0.0
+        z_weight = self.config.router_z_loss_coef
+        z_ratio = z_weight / self.config.router_aux_loss_coef if z_weight else 0.0
+        total = 0.0
         for logits, share in zip(router_logits, load / seen, strict=True):
             probs = torch.softmax(logits.float(), -1)
             mean_probs = (probs * weights[:, None]).sum(0) / tokens
-            balance = balance + len(share) * (share * mean_probs).sum()
-            if self.config.router_z_loss_coef:
+            total = total + len(share) * (share * mean_probs).sum()
+            if z_ratio:
                 squares = logits.float().logsumexp(-1).square()
-                z_loss = z_loss + (squares * weights).sum() / tokens
-        ratio = self.config.router_z_loss_coef / (self.config.router_aux_loss_coef or 1.0)
-        return (balance + ratio * z_loss) / len(router_logits)
+                total = total + z_ratio * (squares * weights).sum() / tokens
+        return total / len(router_logits)
 
     def metrics(self) -> dict[str, float]:
         """How this optimizer step's tokens were spread; empty if none were counted.
 
         Relative to an even load, the most and the least loaded expert of any layer, and the share
-        of experts that no token reached.
+        of experts that no token reached; of this process's tokens unless `balance_over` is
+        "global_batch".
         """
         if self._counts is None:
             return {}
@@ -91,16 +113,28 @@ class ExpertBalance:
 
 
 class RouterLogits(tuple):
-    """(tokens, experts) logits a layer with experts, and the balance they are to be judged by."""
+    """(tokens, experts) logits a layer with experts, and the balance they are to be judged by.
 
-    balance: ExpertBalance
+    accelerate casts a model's outputs by making each tuple anew from its items; that copy has no
+    balance, and no need of it, as the model has computed its loss by then.
+    """
 
-    def __new__(cls, logits: tuple[Tensor, ...], balance: ExpertBalance) -> "RouterLogits":
+    balance: ExpertBalance | None
+
+    def __new__(
+        cls, logits: Iterable[Tensor], balance: ExpertBalance | None = None
+    ) -> "RouterLogits":
         made = super().__new__(cls, logits)
         made.balance = balance
         return made
 
     def balance_loss(self, attention_mask: Tensor | None = None) -> Tensor:
+        """`ExpertBalance.loss` of these logits. Raises ValueError for a copy without a balance."""
+        if self.balance is None:
+            raise ValueError(
+                "these router logits are a copy that has lost its model's balance; take the "
+                "model's aux_loss, or ask the model's balance.loss(router_logits, attention_mask)"
+            )
         return self.balance.loss(self, attention_mask)
 
 

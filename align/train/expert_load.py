@@ -4,15 +4,21 @@ from typing import Any
 
 import torch
 
-from align.model.balance import balances
+from align.errors import AlignError
+from align.model.balance import ExpertBalance, balances
 
 
 class BalancedTraining:
     """Mix in before a transformers or TRL trainer, as `GuardedTraining`.
 
     Experts are counted from one optimizer step to the next, over its micro-batches, and each log
-    line gets `experts/max_load`, `experts/min_load` and `experts/unused` of the last step. Does
-    nothing for a dense model.
+    line gets `experts/max_load`, `experts/min_load` and `experts/unused` of the last step; none
+    where the coefficient is 0, as TRL then asks for no router logits. Does nothing for a dense
+    model.
+
+    Raises:
+        AlignError: from the first step, where the balance loss could have no gradient.
+        ModelConfigError: where a coefficient of 0 would take the z-loss away.
     """
 
     _begins_a_step = True
@@ -22,6 +28,7 @@ class BalancedTraining:
     ) -> torch.Tensor:
         if self._begins_a_step:
             for balance in balances(model):
+                self._settle(balance)
                 balance.reset()
         loss = super().training_step(model, inputs, num_items_in_batch)
         self._begins_a_step = self.accelerator.sync_gradients
@@ -32,3 +39,16 @@ class BalancedTraining:
             for balance in balances(self.model):
                 logs = {**logs, **balance.metrics()}
         super().log(logs, *args, **kwargs)
+
+    def _settle(self, balance: ExpertBalance) -> None:
+        # DPO and GRPO weigh the loss by an argument of theirs, and don't tell the model.
+        coefficient = getattr(self, "router_aux_loss_coef", balance.config.router_aux_loss_coef)
+        balance.weigh(coefficient)
+        reentrant = (self.args.gradient_checkpointing_kwargs or {}).get("use_reentrant")
+        if coefficient and self.args.gradient_checkpointing and reentrant:
+            # Its forward pass runs without gradients, and that is when router logits are recorded.
+            raise AlignError(
+                "gradient_checkpointing_kwargs {'use_reentrant': True} with router_aux_loss_coef "
+                f"{coefficient}: the balance loss would have no gradient; set use_reentrant False, "
+                "gradient_checkpointing False, or router_aux_loss_coef 0"
+            )

@@ -1,11 +1,17 @@
 """The load-balancing loss against its toy vectors, transformers' own, and a global batch."""
 
+import copy
+import pickle
+import subprocess
+import sys
+
 import pytest
 import torch
+from accelerate import Accelerator
 from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 from trl.trainer.utils import add_fused_lm_head
 
-from align.model import QwenMoeForCausalLM, preset
+from align.model import ModelConfigError, QwenMoeForCausalLM, preset
 from align.model.balance import ExpertBalance, RouterLogits
 
 
@@ -41,6 +47,62 @@ def test_two_micro_batches_on_different_halves_are_even_over_the_global_batch():
     assert together.loss((halves[1],), None).item() == pytest.approx(2.0)
 
 
+def test_micro_batches_share_the_load_of_the_whole_batch_and_only_probabilities_have_a_gradient():
+    """arXiv 2501.11873: f over the whole batch, a constant; P of the micro-batch at hand."""
+    torch.manual_seed(0)
+    logits, mask = torch.randn(4 * 5, 8), torch.ones(4, 5, dtype=torch.long)
+    mask[1, :2] = mask[3, :4] = 0
+    judge = balance(8, 3, balance_over="global_batch")
+    first, second = (half.clone().requires_grad_() for half in logits.split(10))
+    judge.loss((first,), mask[:2])
+    got = judge.loss((second,), mask[2:])
+
+    real = mask.flatten().bool()
+    chosen = logits[real].topk(3, -1).indices
+    load = torch.nn.functional.one_hot(chosen, 8).sum(1).float().mean(0)
+    same = second.detach().clone().requires_grad_()
+    expected = 8 * (load * same[real[10:]].softmax(-1).mean(0)).sum()
+    torch.testing.assert_close(got, expected)
+    for loss in (got, expected):
+        loss.backward()
+    torch.testing.assert_close(second.grad, same.grad)
+
+
+WORKER = """
+import sys
+import torch.distributed as dist
+from tests.model.test_balance import balance, collapsed_on
+
+rank, store = int(sys.argv[1]), sys.argv[2]
+dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+for over in ("micro_batch", "global_batch"):
+    judge = balance(balance_over=over)
+    # Each on a half of its own, then both on expert 0.
+    losses = [judge.loss((collapsed_on(*own, tokens=8),), None).item() for own in (
+        ((0, 1), (2, 3))[rank], (0,)
+    )]
+    print(over, *(round(loss, 3) for loss in losses), judge.metrics()["experts/max_load"])
+"""
+
+
+@pytest.mark.slow
+def test_processes_share_their_counts_over_the_global_batch_alone(tmp_path):
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, str(rank), str(tmp_path / "store")],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    told = [process.communicate(timeout=120)[0].splitlines() for process in started]
+    # Eight tokens each way: 4 an expert, then 16 more on expert 0, so 20 of 32, 2.5 times even.
+    # By the micro-batch: half of the experts, then one; of its own tokens rank 0 has 12 of 16
+    # on expert 0, rank 1 has 8.
+    assert told[0] == ["micro_batch 2.0 4.0 3.0", "global_batch 1.0 2.5 2.5"]
+    assert told[1] == ["micro_batch 2.0 4.0 2.0", "global_batch 1.0 2.5 2.5"]
+
+
 def test_layers_are_judged_one_by_one_where_transformers_pools_them():
     layers = collapsed_on(0, 1), collapsed_on(2, 3)
     assert balance().loss(layers, None).item() == pytest.approx(2.0)
@@ -74,6 +136,12 @@ def test_the_z_loss_has_its_own_weight_under_the_one_coefficient():
     both = balance(**settings).loss((logits,), None)
     z_loss = logits.logsumexp(-1).square().mean()
     torch.testing.assert_close(0.01 * both, 0.01 * plain + 0.001 * z_loss)
+
+
+def test_a_z_loss_that_no_coefficient_carries_is_refused():
+    with pytest.raises(ModelConfigError, match=r"router_z_loss_coef 0\.001 .* would be lost"):
+        balance(router_aux_loss_coef=0.0, router_z_loss_coef=0.001)
+    assert balance(router_aux_loss_coef=0.0).loss((collapsed_on(0, 1),), None) > 0
 
 
 def test_metrics_tell_the_load_of_an_optimizer_step():
@@ -130,3 +198,33 @@ def test_the_loss_holds_the_balance_weighed(collapsing_model):
     weighed = collapsing_model(tokens, labels=tokens, output_router_logits=True)
     assert plain.aux_loss is None
     torch.testing.assert_close(weighed.loss, plain.loss + 0.001 * weighed.aux_loss)
+
+
+def test_router_logits_can_be_copied_and_cast(collapsing_model):
+    """accelerate makes the outputs' tuples anew in mixed precision, and has no balance to give."""
+    tokens = torch.randint(0, 4096, (2, 9))
+    logits = collapsing_model.model(tokens, output_router_logits=True).router_logits
+    loss = logits.balance_loss()
+    torch.testing.assert_close(copy.copy(logits).balance_loss(), loss)
+    detached = RouterLogits((each.detach() for each in logits), logits.balance)
+    torch.testing.assert_close(pickle.loads(pickle.dumps(detached)).balance_loss(), loss)
+
+    prepared = Accelerator(mixed_precision="bf16", cpu=True).prepare_model(collapsing_model)
+    cast = prepared(tokens, labels=tokens, output_router_logits=True)
+    torch.testing.assert_close(cast.aux_loss, loss, rtol=1e-2, atol=0)
+    with pytest.raises(ValueError, match="lost its model's balance"):
+        load_balancing_loss_func(cast.router_logits)
+
+
+def test_checkpointed_layers_give_the_router_the_same_gradient(collapsing_model):
+    tokens = torch.randint(0, 4096, (2, 9))
+    router = collapsing_model.train().model.layers[0].mlp.gate.weight
+    gradients = []
+    for checkpointed in (False, True):
+        if checkpointed:
+            collapsing_model.gradient_checkpointing_enable()
+        loss = collapsing_model(tokens, output_router_logits=True, use_cache=False).aux_loss
+        (gradient,) = torch.autograd.grad(loss, router)
+        gradients.append(gradient)
+    torch.testing.assert_close(*gradients)
+    assert gradients[0].abs().max() > 0

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from peft import LoraConfig
 from transformers import AutoModelForCausalLM
 
+from align.errors import AlignError
 from align.model import preset
 from align.pretrain.loop import PretrainConfig, pretrain
 from align.pretrain.packing import pack
@@ -25,6 +27,11 @@ def mixture(**fields):
     return AutoModelForCausalLM.from_config(config)
 
 
+def balanced(trainer):
+    trainer.__class__ = type("Balanced", (BalancedTraining, type(trainer)), {})
+    return trainer
+
+
 @pytest.fixture
 def folder(tmp_path):
     mixture().save_pretrained(tmp_path / "model")
@@ -35,8 +42,7 @@ def folder(tmp_path):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("make", [sft, dpo, grpo])
 def test_every_trainer_logs_the_balance_and_the_load_of_a_step(folder, tmp_path, make):
-    trainer = make(folder, tmp_path, gradient_accumulation_steps=2)
-    trainer.__class__ = type("Balanced", (BalancedTraining, type(trainer)), {})
+    trainer = balanced(make(folder, tmp_path, gradient_accumulation_steps=2))
     counted = []
     balance = trainer.model.model.balance
     reset = balance.reset
@@ -54,12 +60,47 @@ def test_every_trainer_logs_the_balance_and_the_load_of_a_step(folder, tmp_path,
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("make", [sft, dpo, grpo])
+def test_adapters_train_with_the_load_logged(folder, tmp_path, make):
+    lora = LoraConfig(r=4, target_modules=["q_proj", "v_proj"])
+    trainer = balanced(make(folder, tmp_path, peft_config=lora, max_steps=1))
+    trainer.train()
+    (line,) = [line for line in trainer.state.log_history if "loss" in line]
+    assert line["experts/max_load"] >= 1.0 >= line["experts/min_load"]
+    assert line["aux_loss"] >= 3.9
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_dpos_coefficient_leaves_the_z_loss_its_weight(tmp_path):
+    """Given to TRL or written in the config, a coefficient means the same."""
+    byte_tokenizer().save_pretrained(tmp_path)
+    lines = []
+    for own, given in ((0.1, None), (0.001, 0.1)):
+        mixture(router_aux_loss_coef=own, router_z_loss_coef=0.01).save_pretrained(tmp_path)
+        trainer = balanced(dpo(tmp_path, tmp_path, max_steps=1, router_aux_loss_coef=given))
+        trainer.train()
+        lines.append(trainer.state.log_history[0])
+    for name in ("aux_loss", "loss"):
+        assert lines[1][name] == pytest.approx(lines[0][name], abs=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_checkpointing_that_would_lose_the_balance_loss_is_refused(folder, tmp_path):
+    """Reentrant checkpoints record router logits without a gradient; nothing else would tell."""
+    reentrant = {"gradient_checkpointing_kwargs": {"use_reentrant": True}, "max_steps": 1}
+    with pytest.raises(AlignError, match=r"'use_reentrant': True.*no gradient"):
+        balanced(sft(folder, tmp_path, **reentrant)).train()
+    trainer = balanced(sft(folder, tmp_path, router_aux_loss_coef=0.0, **reentrant))
+    trainer.train()
+    assert trainer.state.global_step == 1
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_a_dense_model_logs_nothing_of_experts(tmp_path):
     config = preset("tiny", vocab_size=len(byte_tokenizer()), num_hidden_layers=1, hidden_size=64)
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "model")
     byte_tokenizer().save_pretrained(tmp_path / "model")
-    trainer = sft(tmp_path / "model", tmp_path)
-    trainer.__class__ = type("Balanced", (BalancedTraining, type(trainer)), {})
+    trainer = balanced(sft(tmp_path / "model", tmp_path))
     trainer.train()
     assert not [k for line in trainer.state.log_history for k in line if k.startswith("experts/")]
 
