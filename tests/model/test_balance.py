@@ -4,6 +4,7 @@ import copy
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -82,6 +83,7 @@ for over in ("micro_batch", "global_batch"):
         ((0, 1), (2, 3))[rank], (0,)
     )]
     print(over, *(round(loss, 3) for loss in losses), judge.metrics()["experts/max_load"])
+dist.destroy_process_group()
 """
 
 
@@ -91,11 +93,17 @@ def test_processes_share_their_counts_over_the_global_batch_alone(tmp_path):
         subprocess.Popen(
             [sys.executable, "-c", WORKER, str(rank), str(tmp_path / "store")],
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
+            cwd=Path(__file__).parents[2],
         )
         for rank in range(2)
     ]
-    told = [process.communicate(timeout=120)[0].splitlines() for process in started]
+    told = []
+    for process in started:
+        printed, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+        told.append(printed.splitlines())
     # Eight tokens each way: 4 an expert, then 16 more on expert 0, so 20 of 32, 2.5 times even.
     # By the micro-batch: half of the experts, then one; of its own tokens rank 0 has 12 of 16
     # on expert 0, rank 1 has 8.
