@@ -16,10 +16,15 @@ from torch.nn import functional as F
 from transformers import DynamicCache, PreTrainedModel
 
 from align.generate.kv_cache import GrowingLayer
-from align.model import QwenForCausalLM
+from align.model import QwenForCausalLM, QwenMoeForCausalLM
 from align.model.attention import QwenAttention
 from align.model.layers import QwenMLP, QwenRMSNorm
 from align.model.linear import QwenLinear, linear
+from align.model.modeling import QwenDecoderLayer
+
+_WALKED = (nn.Embedding, QwenDecoderLayer, QwenAttention, QwenLinear, QwenMLP, QwenRMSNorm)
+# transformers' hooks that change no value: for hidden states, and for gradient checkpointing.
+_HARMLESS = ("output_capturing_hook", "make_inputs_require_grads")
 
 
 class QwenStep:
@@ -30,19 +35,17 @@ class QwenStep:
 
     @classmethod
     def of(cls, model: PreTrainedModel) -> "QwenStep | None":
-        """None for what this doesn't compute: another family, windows, adapters, long context."""
-        if not isinstance(model, QwenForCausalLM):
+        """None for what this doesn't compute: another family, windows, long context, adapters, and
+        modules that somebody hooked into or gave another forward pass."""
+        if type(model) not in (QwenForCausalLM, QwenMoeForCausalLM):
             return None
-        layers = model.model.layers
-        projections = [
-            module
-            for layer in layers
-            for name, module in layer.named_modules()
-            if name.endswith("_proj")
-        ]
-        plain = all(type(module) is QwenLinear for module in [*projections, model.lm_head])
-        for attention in (layer.self_attn for layer in layers):
-            plain &= type(attention) is QwenAttention and attention.window is None
+        decoder = model.model
+        walked = [decoder.embed_tokens, decoder.norm, model.lm_head]
+        for layer in decoder.layers:
+            own_mlp = type(layer.mlp) is QwenMLP  # any other is called, not walked
+            walked += [m for n, m in layer.named_modules() if own_mlp or not n.startswith("mlp")]
+        plain = all(map(_as_built, walked))
+        plain &= all(layer.self_attn.window is None for layer in decoder.layers)
         return cls(model) if plain else None
 
     def __init__(self, model: QwenForCausalLM) -> None:
@@ -97,6 +100,14 @@ class QwenStep:
             scores.view(rows, -1, seen).add_(bias)
         out = torch.bmm(scores.softmax(-1), values.flatten(0, 1))
         return linear(out.view(rows, -1), layer.output)
+
+
+def _as_built(module: nn.Module) -> bool:
+    """Whether a module computes what its class says: TRL's fp32 head and offloading replace
+    `forward`, others add hooks."""
+    hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
+    own = all(getattr(hook, "__name__", "") in _HARMLESS for hook in hooks)
+    return type(module) in _WALKED and own and "forward" not in vars(module)
 
 
 def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -90,8 +90,8 @@ class LongAttention(QwenAttention):
         chunks, sparse = config.dual_chunk_attention_config, config.sparse_attention_config
         self.unturned = caches_unturned_keys(config)
         self.trained = trained_length(config) if config.use_logn_attn else None
-        self.dual_chunk = DualChunk.from_config(chunks) if chunks else None
-        self.sparse = VerticalSlash.from_config(sparse) if sparse else None
+        self.dual_chunk = DualChunk.from_config(chunks) if chunks is not None else None
+        self.sparse = VerticalSlash.from_config(sparse) if sparse is not None else None
 
     def forward(
         self,
@@ -154,10 +154,11 @@ class LongAttention(QwenAttention):
         )
 
     def _reads_sparsely(self, query: Tensor, key: Tensor, at: LongContext) -> bool:
-        """A whole prompt beyond the threshold, at inference: the estimate has no gradient."""
+        """Whole prompts beyond the threshold, at inference: the estimate has no gradient."""
         return (
             self.sparse is not None
             and not torch.is_grad_enabled()
             and not at.restarts
-            and query.shape[2] == key.shape[2] > self.sparse.threshold
+            and query.shape[2] == key.shape[2]
+            and at.longest > self.sparse.threshold
         )

@@ -63,17 +63,20 @@ def logn_scale(position_ids: Tensor, trained: int) -> Tensor:
 def check_long_context(config: "QwenConfig") -> None:
     """Raises ModelConfigError naming the field, what it is, and what was expected."""
     _check_rope(config.rope_parameters)
-    for name, settings in (
-        ("dual_chunk_attention_config", DualChunk),
-        ("sparse_attention_config", VerticalSlash),
-    ):
-        if getattr(config, name) is not None:
-            settings.from_config(getattr(config, name))
-    chunks = config.dual_chunk_attention_config
-    if chunks:
+    chunks, sparse = config.dual_chunk_attention_config, config.sparse_attention_config
+    if chunks is not None:
         _check_beside_chunks(config, DualChunk.from_config(chunks))
+    if sparse is not None:
+        VerticalSlash.from_config(sparse).check(
+            config.num_hidden_layers, config.num_attention_heads
+        )
+    if chunks is not None and sparse is not None:
+        raise ModelConfigError(
+            "dual_chunk_attention_config beside sparse_attention_config: texts beyond a chunk "
+            "would be read with all keys; use one of them"
+        )
     windows = {config.window(layer) for layer in range(config.num_hidden_layers)} - {None}
-    if needs_long_attention(config) and windows and (chunks or config.sparse_attention_config):
+    if windows and not (chunks is None and sparse is None):
         raise ModelConfigError(
             f"windows of {min(windows)} tokens beside dual_chunk_attention_config or "
             "sparse_attention_config: chunks and selected keys reach farther than the window; "

@@ -138,7 +138,7 @@ def to_theirs(config: QwenConfig) -> PreTrainedConfig:
     """
     peer, fields = peer_of(config), _carried(config)
     _refuse_other_results(config, peer)
-    left_out = [name for name in _FOR_LENGTH if fields.pop(name, None)]
+    left_out = [name for name in _FOR_LENGTH if fields.pop(name, None) not in (None, False)]
     rope = fields["rope_parameters"]
     if rope["rope_type"] == "dynamic_ntk":
         fields["rope_parameters"] = {"rope_type": "default", "rope_theta": rope["rope_theta"]}

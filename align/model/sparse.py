@@ -18,7 +18,9 @@ from torch import Tensor
 
 from align.model.errors import ModelConfigError
 
+NAME = "sparse_attention_config"
 BLOCK = 64  # queries whose keys are gathered together
+_LEAST = {"vertical": 1, "slash": 1, "last_queries": 1, "sinks": 0, "local": 1, "threshold": 0}
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class VerticalSlash:
     vertical, slash: keys and distances kept a head; `heads` overrides them, as a list a layer (its
     number as text) of [vertical, slash] a head. last_queries: those that the estimate is made of.
     sinks, local: the first keys and the shortest distances, always kept. threshold: prompts of no
-    more tokens are read densely. Defaults: MInference's budgets, vLLM's constants for Qwen2.5-1M.
+    more tokens are read with all keys. Defaults: MInference's budgets, and vLLM's constants for
+    Qwen2.5-1M.
     """
 
     vertical: int = 1000
@@ -41,18 +44,20 @@ class VerticalSlash:
 
     @classmethod
     def from_config(cls, given: dict[str, Any]) -> "VerticalSlash":
-        """Raises ModelConfigError for an unknown field or a budget that keeps nothing."""
-        name = "sparse_attention_config"
+        """Raises ModelConfigError for an unknown field or a number that makes no sense."""
         known = {field.name for field in fields(cls)}
         if set(given) - known:
             unknown = ", ".join(sorted(set(given) - known))
-            raise ModelConfigError(f"{name} has unknown {unknown}; known: {', '.join(known)}")
+            raise ModelConfigError(f"{NAME} has unknown {unknown}; known: {', '.join(known)}")
         made = cls(**given)
-        for field in ("vertical", "slash", "last_queries", "local"):
-            if getattr(made, field) < 1:
+        for field, least in _LEAST.items():
+            if not _is_number(getattr(made, field), least):
                 raise ModelConfigError(
-                    f"{name}: {field} {getattr(made, field)}: expected 1 or more"
+                    f"{NAME}: {field} {getattr(made, field)!r}: expected a whole number of {least} "
+                    "or more"
                 )
+        if made.heads is not None:
+            _check_heads(made.heads)
         return made
 
     def budgets(self, layer: int, heads: int) -> list[tuple[int, int]]:
@@ -62,10 +67,39 @@ class VerticalSlash:
             return [(self.vertical, self.slash)] * heads
         if len(listed) != heads:
             raise ModelConfigError(
-                f"sparse_attention_config: heads of layer {layer} has {len(listed)} budgets, the "
-                f"layer has {heads} heads"
+                f"{NAME}: heads of layer {layer} has {len(listed)} budgets, the layer has {heads} "
+                "heads"
             )
         return [(vertical, slash) for vertical, slash in listed]
+
+    def check(self, layers: int, heads: int) -> None:
+        """Raises ModelConfigError where `heads` names other layers or heads than the model has."""
+        for layer in self.heads or {}:
+            if int(layer) >= layers:
+                raise ModelConfigError(
+                    f"{NAME}: heads has the layer {layer!r}: the model has {layers} layers, "
+                    "counted from 0"
+                )
+            self.budgets(int(layer), heads)
+
+
+def _is_number(value: Any, least: int) -> bool:
+    return type(value) is int and value >= least
+
+
+def _check_heads(heads: Any) -> None:
+    if not isinstance(heads, dict):
+        raise ModelConfigError(f"{NAME}: heads {heads!r}: expected a list for each layer's number")
+    for layer, listed in heads.items():
+        if not (isinstance(layer, str) and layer.isdecimal()):
+            raise ModelConfigError(f"{NAME}: heads has the layer {layer!r}: expected its number")
+        for budget in listed if isinstance(listed, list) else [listed]:
+            pair = isinstance(budget, list | tuple) and len(budget) == 2
+            if not pair or not all(_is_number(number, 1) for number in budget):
+                raise ModelConfigError(
+                    f"{NAME}: heads of layer {layer} has {budget!r}: expected [vertical, slash], "
+                    "whole numbers of 1 or more"
+                )
 
 
 def vertical_slash_attention(
@@ -80,45 +114,39 @@ def vertical_slash_attention(
 ) -> tuple[Tensor, Tensor]:
     """Causal attention of a text to itself over the kept entries alone.
 
-    query (B, H, T, h), key and value (B, K, T, h), turned; key_mask (B, T), False for padding.
-    Returns (B, T, H, h), and the log of each query's sum of exponentials, (B, H, T).
+    query (B, H, T, h), key and value (B, K, T, h), turned; key_mask (B, T), False for padding: a
+    row is read as if it had none. Returns (B, T, H, h), and the log of each query's sum of
+    exponentials, (B, H, T); 0 and -inf for padding.
     """
     batch, heads, length, _ = query.shape
     group = heads // key.shape[1]
-    out = torch.empty_like(query)
-    log_sums = query.new_empty(batch, heads, length, dtype=_wide(query))
-    budgets = settings.budgets(layer, heads)
+    out = torch.zeros_like(query)
+    log_sums = query.new_full((batch, heads, length), -math.inf, dtype=_wide(query))
     for row in range(batch):
-        real = key_mask[row] if key_mask is not None else key.new_ones(length, dtype=torch.bool)
-        for head, budget in enumerate(budgets):
-            q, k, v = query[row, head], key[row, head // group], value[row, head // group]
-            columns, distances = select(q, k, budget, settings, scaling, real)
-            kept = _attend(q, k, v, columns, distances, scaling, real)
-            out[row, head], log_sums[row, head] = kept
+        at = slice(None) if key_mask is None else key_mask[row].nonzero()[:, 0]
+        for head, budget in enumerate(settings.budgets(layer, heads)):
+            q, (k, v) = query[row, head, at], (x[row, head // group, at] for x in (key, value))
+            if len(k) <= settings.threshold:
+                budget = (len(k), len(k))
+            chosen = select(q, k, budget, settings, scaling)
+            kept = _attend(q, k, v, *chosen, scaling)
+            out[row, head, at], log_sums[row, head, at] = kept
     return out.transpose(1, 2), log_sums
 
 
 def select(
-    query: Tensor,
-    key: Tensor,
-    budget: tuple[int, int],
-    settings: VerticalSlash,
-    scaling: float,
-    real: Tensor,
+    query: Tensor, key: Tensor, budget: tuple[int, int], settings: VerticalSlash, scaling: float
 ) -> tuple[Tensor, Tensor]:
     """Which keys and which distances a head keeps: two (T,) of bool, from query, key (T, h)."""
     length, last = len(key), min(settings.last_queries, len(query))
-    device = key.device
-    at = torch.arange(length - last, length, device=device)
-    distance = at[:, None] - torch.arange(length, device=device)
-    seen = (distance >= 0) & real
-    scores = (query[-last:] @ key.T).float() * scaling
-    probs = scores.masked_fill(~seen, -math.inf).softmax(-1).nan_to_num(0.0)
+    at = torch.arange(length, device=key.device)
+    distance = at[length - last :, None] - at
+    scores = (query[length - last :] @ key.T).float() * scaling
+    probs = scores.masked_fill(distance < 0, -math.inf).softmax(-1)
     by_key = probs.sum(0)
     by_distance = probs.new_zeros(length)
-    by_distance.scatter_add_(0, distance.clamp(min=0).flatten(), (probs * seen).flatten())
-    first = real.long().cumsum(0) <= settings.sinks
-    by_key[first & real] = math.inf
+    by_distance.scatter_add_(0, distance.clamp(min=0).flatten(), probs.flatten())
+    by_key[: settings.sinks] = math.inf
     by_distance[: settings.local] = math.inf
     vertical, slash = budget
     return (
@@ -133,35 +161,29 @@ def _largest(scores: Tensor, number: int) -> Tensor:
 
 
 def _attend(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    columns: Tensor,
-    distances: Tensor,
-    scaling: float,
-    real: Tensor,
+    query: Tensor, key: Tensor, value: Tensor, columns: Tensor, distances: Tensor, scaling: float
 ) -> tuple[Tensor, Tensor]:
     """One head's (T, h) output and (T,) log-sums; a block of queries gathers the keys it needs."""
-    length = len(key)
+    length, wide = len(key), _wide(query)
     at = torch.arange(length, device=key.device)
     # How many kept distances are below each: a range holds one where this differs at its ends.
     below = torch.cat([distances.new_zeros(1, dtype=torch.long), distances.long().cumsum(0)])
+    query, key = query.to(wide) * scaling, key.to(wide)
     outputs, log_sums = [], []
-    for start in range(0, len(query), BLOCK):
-        block = slice(start, min(start + BLOCK, len(query)))
+    for start in range(0, length, BLOCK):
+        block = slice(start, min(start + BLOCK, length))
         nearest = (start - at[: block.stop]).clamp(min=0)
         farthest = block.stop - 1 - at[: block.stop]
         on_slash = below[farthest + 1] > below[nearest]
-        needed = ((columns[: block.stop] | on_slash) & real[: block.stop]).nonzero()[:, 0]
+        needed = (columns[: block.stop] | on_slash).nonzero()[:, 0]
         distance = at[block, None] - needed
         kept = (columns[needed] | distances[distance.clamp(min=0)]) & (distance >= 0)
-        scores = (query[block] @ key[needed].T).to(_wide(query)) * scaling
-        scores = scores.masked_fill(~kept, -math.inf)
-        log_sum = scores.logsumexp(-1)
-        probs = torch.exp(scores - log_sum.nan_to_num(neginf=0.0)[:, None])
-        outputs.append(probs.to(value.dtype) @ value[needed])
+        scores = (query[block] @ key[needed].T).masked_fill_(~kept, -math.inf)
+        log_sum = scores.logsumexp(-1)  # finite: a query keeps at least itself
+        probs = torch.exp(scores - log_sum[:, None])
+        outputs.append(probs @ value[needed].to(wide))
         log_sums.append(log_sum)
-    return torch.cat(outputs), torch.cat(log_sums)
+    return torch.cat(outputs).to(value.dtype), torch.cat(log_sums)
 
 
 def _wide(x: Tensor) -> torch.dtype:

@@ -73,7 +73,8 @@ def _refine_layer(
     budgets = [list(budget) for budget in settings.budgets(layer, len(pairs[0][0]))]
     first = None
     while True:
-        found = _least_recall(pairs, replace(settings, heads={str(layer): budgets}), layer)
+        tried = replace(settings, heads={str(layer): budgets}, threshold=0)
+        found = _least_recall(pairs, tried, layer)
         first = found if first is None else first
         short = [
             head

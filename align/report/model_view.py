@@ -53,8 +53,8 @@ def _positions(config: Any) -> str:
     rope = config.rope_parameters
     parts = [f"RoPE {rope['rope_type']}, base {rope['rope_theta']:,.0f}"]
     parts += ["LogN"] if config.use_logn_attn else []
-    parts += ["dual chunks"] if config.dual_chunk_attention_config else []
-    parts += ["sparse prompts"] if config.sparse_attention_config else []
+    parts += ["dual chunks"] if config.dual_chunk_attention_config is not None else []
+    parts += ["sparse prompts"] if config.sparse_attention_config is not None else []
     return ", ".join(parts)
 
 

@@ -113,5 +113,40 @@ def test_adapters_are_left_to_the_model_and_still_sampled_from(prompts):
     assert [row.token_ids for row in got] == [row.token_ids for row in expected]
 
 
+def hook_into(model):
+    model.model.layers[1].register_forward_hook(lambda module, args, out: out * 2)
+
+
+def embed_twice(model):
+    model.model.embed_tokens.register_forward_pre_hook(lambda module, args: args)
+
+
+def replace_head(model):
+    forward = model.lm_head.forward
+    model.lm_head.forward = lambda x: forward(x).float() * -1  # as TRL's fp32 head does it
+
+
+def replace_class(model):
+    model.__class__ = type("Steered", (type(model),), {"forward": type(model).forward})
+
+
+@pytest.mark.parametrize("change", [hook_into, embed_twice, replace_head, replace_class])
+def test_what_somebody_changed_is_left_to_the_model(change, prompts):
+    model = model_of()
+    assert QwenStep.of(model) is not None
+    change(model)
+    assert QwenStep.of(model) is None
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_training_leaves_behind_does_not_slow_it_down(shape):
+    model = model_of(**SHAPES[shape])
+    model.enable_input_require_grads()
+    model.gradient_checkpointing_enable()
+    model(torch.tensor([[1, 2]]), output_hidden_states=True, output_attentions=True)
+    assert model.model.layers[0]._forward_hooks and model.model.embed_tokens._forward_hooks
+    assert QwenStep.of(model) is not None
+
+
 def test_another_family_is_left_to_its_model():
     assert QwenStep.of(to_transformers(model_of())) is None

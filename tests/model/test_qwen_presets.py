@@ -144,6 +144,10 @@ CHUNKS = {"chunk_size": 64, "local_size": 16, "original_max_position_embeddings"
             "chunks and selected keys reach farther",
         ),
         (
+            lambda: preset("tiny", dual_chunk_attention_config=CHUNKS, sparse_attention_config={}),
+            "dual_chunk_attention_config beside sparse_attention_config",
+        ),
+        (
             lambda: preset("tiny", dual_chunk_attention_config=CHUNKS, attention_dropout=0.1),
             "attention_dropout 0.1 beside dual_chunk",
         ),

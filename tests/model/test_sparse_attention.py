@@ -29,7 +29,7 @@ def attend(q, k, v, settings, mask=None):
 @pytest.mark.parametrize("full", [{"vertical": 150}, {"slash": 150}])
 def test_full_budget_is_dense_attention(dtype, close, full):
     q, k, v = case(dtype=dtype)
-    settings = VerticalSlash(**{"vertical": 1, "slash": 1, "local": 1, **full})
+    settings = VerticalSlash(**{"vertical": 1, "slash": 1, "local": 1, "threshold": 0, **full})
     out, log_sums = attend(q, k, v, settings)
     dense = scaled_dot_product_attention(q, k, v, is_causal=True, scale=0.35, enable_gqa=True)
     torch.testing.assert_close(out, dense.transpose(1, 2), rtol=0, atol=close)
@@ -41,7 +41,7 @@ def test_recall_grows_with_the_budget():
     q, k, v = case()
     covered = []
     for budget in (1, 4, 16, 64, 150):
-        settings = VerticalSlash(vertical=budget, slash=budget, sinks=1, local=1)
+        settings = VerticalSlash(vertical=budget, slash=budget, sinks=1, local=1, threshold=0)
         covered.append(recall(q[0], k[0], attend(q, k, v, settings)[1][0], 0.35))
     for less, more in itertools.pairwise(covered):
         assert (more >= less - 1e-6).all()
@@ -57,24 +57,54 @@ def test_no_query_sees_a_later_key():
     assert difference[:100].max() == 0 and difference[100] > 0
 
 
-def test_padding_on_the_left_changes_nothing():
+@pytest.mark.parametrize(("left", "right"), [(70, 0), (0, 70), (40, 30)])
+def test_padding_changes_nothing_on_either_side(left, right):
     q, k, v = case()
-    padded = [torch.cat([torch.randn_like(x[:, :, :70]) * 9, x], 2) for x in (q, k, v)]
-    mask = (torch.arange(220) >= 70)[None]
+    noise = torch.randn(70, 8) * 9
+    padded = [
+        torch.cat([noise[:left].expand(*x.shape[:2], -1, -1), x,
+                   noise[left:].expand(*x.shape[:2], -1, -1)], 2)
+        for x in (q, k, v)
+    ]  # fmt: skip
+    at = torch.arange(220)
+    mask = ((at >= left) & (at < 220 - right))[None]
     out, log_sums = attend(*padded, SMALL, mask)
     expected, expected_sums = attend(q, k, v, SMALL)
-    torch.testing.assert_close(out[:, 70:], expected, rtol=0, atol=1e-5)
-    torch.testing.assert_close(log_sums[..., 70:], expected_sums, rtol=0, atol=1e-4)
+    torch.testing.assert_close(out[mask], expected[0], rtol=0, atol=1e-6)
+    torch.testing.assert_close(log_sums[:, :, mask[0]], expected_sums, rtol=0, atol=1e-6)
+    assert out[~mask].abs().max() == 0
+
+
+def test_a_short_row_is_read_whole_however_long_the_others_are():
+    q, k, v = (x.expand(2, -1, -1, -1) for x in case())
+    settings = VerticalSlash(**{**vars(SMALL), "threshold": 100})
+    mask = torch.arange(150)[None] >= torch.tensor([[0], [60]])
+    out, _ = attend(q, k, v, settings, mask)
+    alone = [x[:1, :, 60:] for x in (q, k, v)]
+    dense = scaled_dot_product_attention(*alone, is_causal=True, scale=0.35, enable_gqa=True)
+    torch.testing.assert_close(out[1:, 60:], dense.transpose(1, 2), rtol=0, atol=1e-5)
+    assert out[:1].equal(attend(q[:1], k[:1], v[:1], SMALL)[0])
+
+
+def test_bf16_rounds_no_more_than_dense_attention_does():
+    exact = case(length=600, dtype=torch.float64)
+    settings = VerticalSlash(vertical=600, threshold=0)
+    true = attend(*exact, settings)[0]
+    rounded = [x.bfloat16() for x in exact]
+    ours = attend(*rounded, settings)[0]
+    dense = scaled_dot_product_attention(*rounded, is_causal=True, scale=0.35, enable_gqa=True)
+    error, usual = ((x.double() - true).abs().max() for x in (ours, dense.transpose(1, 2)))
+    assert error <= 1.5 * usual
 
 
 def test_planted_columns_and_distances_are_found_and_the_nearest_always_kept():
-    length, real = 400, torch.ones(400, dtype=torch.bool)
+    length = 400
     query, key = torch.zeros(length, 64), torch.zeros(length, 64)
     query[:, 0] = 5.0
     for column in (57, 123, 301):
         key[column, 0] = 5.0
     settings = VerticalSlash(sinks=2, local=3, last_queries=64)
-    columns, distances = select(query, key, (5, 3), settings, 1.0, real)
+    columns, distances = select(query, key, (5, 3), settings, 1.0)
     assert columns.nonzero()[:, 0].tolist() == [0, 1, 57, 123, 301]
     assert distances.nonzero()[:, 0].tolist() == [0, 1, 2]
 
@@ -82,7 +112,7 @@ def test_planted_columns_and_distances_are_found_and_the_nearest_always_kept():
     marks = torch.nn.functional.normalize(torch.randn(length, 64), dim=-1) * 6
     query, key = marks.clone(), torch.zeros(length, 64)
     key[: length - 90] = marks[90:]  # a query is at home with the key 90 before it
-    columns, distances = select(query, key, (2, 4), settings, 1.0, real)
+    columns, distances = select(query, key, (2, 4), settings, 1.0)
     assert distances.nonzero()[:, 0].tolist() == [0, 1, 2, 90]
     assert columns.nonzero()[:, 0].tolist() == [0, 1]
 
@@ -126,12 +156,26 @@ def test_a_model_reads_long_prompts_sparsely_and_short_ones_densely():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"vertical": 0}, "vertical 0: expected 1 or more"),
+        ({"vertical": 0}, "vertical 0: expected a whole number of 1 or more"),
+        ({"slash": 2.5}, "slash 2.5: expected"),
+        ({"local": True}, "local True: expected"),
+        ({"sinks": -1}, "sinks -1: expected a whole number of 0 or more"),
+        ({"threshold": "64"}, "threshold '64': expected"),
         ({"slashes": 3}, "has unknown slashes"),
+        ({"heads": [[4, 4]]}, "a list for each layer's number"),
+        ({"heads": {"first": []}}, "has the layer 'first': expected its number"),
+        ({"heads": {"0": 4}}, "heads of layer 0 has 4: expected \\[vertical, slash\\]"),
+        ({"heads": {"0": [[4]]}}, "heads of layer 0 has \\[4\\]: expected"),
+        ({"heads": {"0": [[4, 0]]}}, "heads of layer 0 has \\[4, 0\\]: expected"),
     ],
 )
-def test_settings_that_keep_nothing_are_named(given, message):
+def test_settings_that_make_no_sense_are_named(given, message):
     with pytest.raises(ModelConfigError, match=message):
         VerticalSlash.from_config(given)
+
+
+def test_budgets_for_other_heads_or_layers_are_named():
     with pytest.raises(ModelConfigError, match="layer 1 has 1 budgets, the layer has 4 heads"):
-        VerticalSlash(heads={"1": [[4, 4]]}).budgets(1, 4)
+        tiny(sparse_attention_config={"heads": {"1": [[4, 4]]}})
+    with pytest.raises(ModelConfigError, match="heads has the layer '2': the model has 2 layers"):
+        tiny(sparse_attention_config={"heads": {"2": [[4, 4]] * 4}})
