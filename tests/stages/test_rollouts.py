@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM
 from trl import GRPOConfig, GRPOTrainer
 
 from align.generate import decode as decode_module
+from align.generate.qwen_step import QwenStep
 from align.model import preset
 from align.stages import rollouts as module
 from align.stages.rollouts import EngineRollouts
@@ -85,6 +86,19 @@ def test_rollouts_differ_by_step_and_by_call_and_repeat_for_both(folder, tmp_pat
     assert drawn[0] == drawn[1]
     first, second, third = drawn[0]
     assert first != second != third != first
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("fp32_head", [False, True])
+def test_training_takes_the_quick_step_unless_trl_changed_the_head(
+    folder, tmp_path, monkeypatch, fp32_head
+):
+    made, of = [], QwenStep.of
+    monkeypatch.setattr(QwenStep, "of", lambda model: made.append(of(model)) or made[-1])
+    trainer_of(
+        folder, tmp_path, gradient_checkpointing=True, cast_lm_head_to_fp32=fp32_head
+    ).train()
+    assert len(made) >= 2 and all((step is None) == fp32_head for step in made)
 
 
 @pytest.mark.filterwarnings("ignore")
