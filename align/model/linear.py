@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional as F
 
-# Below this many rows starting oneDNN costs more than it saves.
-MIN_ROWS = 16
+# Starting oneDNN costs ten microseconds. Products of this many multiplications pay them back, and
+# so do this many weights, however few the rows: reading weights is what takes longest then.
+MIN_PRODUCTS, MIN_WEIGHTS = 2**20, 2**17
 
 
 def _prefers_onednn() -> bool:
@@ -30,11 +31,19 @@ ONEDNN = _prefers_onednn()
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`F.linear`: x (..., in) by weight (out, in), plus bias (out,)."""
-    rows = x.numel() // x.shape[-1]
-    in_fp32 = x.dtype == weight.dtype == torch.float32 and x.device.type == "cpu"
-    if not in_fp32 or rows < MIN_ROWS or torch.is_autocast_enabled("cpu") or not ONEDNN:
+    if not _pays(x, weight):
         return F.linear(x, weight, bias)
-    return _Linear.apply(x, weight, bias)
+    if torch.is_grad_enabled():
+        return _Linear.apply(x, weight, bias)
+    return _product(x.reshape(-1, x.shape[-1]), weight, bias).view(*x.shape[:-1], -1)
+
+
+def _pays(x: Tensor, weight: Tensor) -> bool:
+    in_fp32 = x.dtype == weight.dtype == torch.float32 and x.device.type == "cpu"
+    if not in_fp32 or not ONEDNN or torch.is_autocast_enabled("cpu"):
+        return False
+    products = x.numel() * weight.shape[0]
+    return products >= MIN_PRODUCTS or weight.numel() >= MIN_WEIGHTS
 
 
 class QwenLinear(nn.Linear):
@@ -55,13 +64,17 @@ class _Linear(Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        x, weight = ctx.saved_tensors
-        rows = grad.reshape(-1, grad.shape[-1])
+        shaped, weight = ctx.saved_tensors
+        x, rows = shaped.reshape(-1, shaped.shape[-1]), grad.reshape(-1, grad.shape[-1])
         of_x = of_weight = None
         if ctx.needs_input_grad[0]:
-            of_x = _product(rows, weight.t(), None).view(x.shape)
+            of_x = _product(rows, weight.t(), None).view(shaped.shape)
         if ctx.needs_input_grad[1]:
-            of_weight = _product(rows.t(), x.reshape(-1, x.shape[-1]).t(), None)
+            # oneDNN copies a turned first factor into rows, so the narrower one comes first.
+            narrow = x.shape[1] < rows.shape[1]
+            of_weight = (
+                _product(x.t(), rows.t(), None).t() if narrow else _product(rows.t(), x.t(), None)
+            )
         return of_x, of_weight, rows.sum(0) if ctx.has_bias else None
 
 

@@ -210,7 +210,7 @@ def test_onednn_differs_from_mkl_by_rounding(stock, padded, family, monkeypatch)
     theirs = stock(family)
     ours = from_transformers(theirs)
     monkeypatch.setattr(linear, "ONEDNN", True)
-    monkeypatch.setattr(linear, "MIN_ROWS", 1)
+    monkeypatch.setattr(linear, "MIN_PRODUCTS", 1)
     for model in (theirs, ours):
         model(**padded).loss.backward()
     real = padded["attention_mask"].bool()
