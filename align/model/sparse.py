@@ -163,27 +163,34 @@ def _largest(scores: Tensor, number: int) -> Tensor:
 def _attend(
     query: Tensor, key: Tensor, value: Tensor, columns: Tensor, distances: Tensor, scaling: float
 ) -> tuple[Tensor, Tensor]:
-    """One head's (T, h) output and (T,) log-sums; a block of queries gathers the keys it needs."""
+    """One head's (T, h) output and (T,) log-sums; a block of queries gathers the keys it needs.
+
+    A block's queries are taken from the last to the first: then each one's kept distances, laid
+    over the keys, are those of the one before it moved by a place, and no mask is built for them.
+    """
     length, wide = len(key), _wide(query)
     at = torch.arange(length, device=key.device)
-    # How many kept distances are below each: a range holds one where this differs at its ends.
-    below = torch.cat([distances.new_zeros(1, dtype=torch.long), distances.long().cumsum(0)])
-    query, key = query.to(wide) * scaling, key.to(wide)
-    outputs, log_sums = [], []
+    # From the longest distance down to 0; what would be later keys is not kept.
+    falling = torch.cat([distances.flip(0), distances.new_zeros(BLOCK)])
+    # The same for a whole block: whether any of its queries keeps the distance to a key.
+    of_block = falling.unfold(0, BLOCK, 1).any(1)
+    query, key, value = query.to(wide) * scaling, key.to(wide), value.to(wide)
+    outputs, log_sums = torch.empty_like(query), query.new_empty(length)
     for start in range(0, length, BLOCK):
-        block = slice(start, min(start + BLOCK, length))
-        nearest = (start - at[: block.stop]).clamp(min=0)
-        farthest = block.stop - 1 - at[: block.stop]
-        on_slash = below[farthest + 1] > below[nearest]
-        needed = (columns[: block.stop] | on_slash).nonzero()[:, 0]
-        distance = at[block, None] - needed
-        kept = (columns[needed] | distances[distance.clamp(min=0)]) & (distance >= 0)
-        scores = (query[block] @ key[needed].T).masked_fill_(~kept, -math.inf)
-        log_sum = scores.logsumexp(-1)  # finite: a query keeps at least itself
-        probs = torch.exp(scores - log_sum[:, None])
-        outputs.append(probs @ value[needed].to(wide))
-        log_sums.append(log_sum)
-    return torch.cat(outputs).to(value.dtype), torch.cat(log_sums)
+        stop = min(start + BLOCK, length)
+        queries, first = at[start:stop].flip(0), length - stop
+        slashes = falling[first : length + len(queries) - 1].unfold(0, stop, 1)
+        needed = (columns[:stop] | of_block[first:length]).nonzero()[:, 0]
+        # Where most keys are needed, gathering them costs more than the others' scores.
+        picked = needed if 2 * len(needed) < stop else slice(0, stop)
+        kept = (slashes[:, picked] | columns[picked]) & (at[picked] <= queries[:, None])
+        scores = (query[queries] @ key[picked].T).masked_fill_(~kept, -math.inf)
+        top = scores.amax(-1, keepdim=True)  # finite: a query keeps at least itself
+        weights = scores.sub_(top).exp_()
+        total = weights.sum(-1, keepdim=True)
+        outputs[queries] = weights @ value[picked] / total
+        log_sums[queries] = (top + total.log())[:, 0]
+    return outputs, log_sums
 
 
 def _wide(x: Tensor) -> torch.dtype:
