@@ -70,7 +70,7 @@ def execute(recipe: Recipe, stage: PlannedStage, store: Store, progress: Progres
     )
     # Before the warnings are collected: libraries set their loggers up when first imported.
     kind = import_module(f"align.stages.{stage.config.kind}")
-    memory.reset_peak()
+    memory.start_anew()
     started = time.monotonic()
     with notices.collected() as warned:
         outcome = kind.run(job)

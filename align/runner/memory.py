@@ -1,5 +1,7 @@
 """Peak memory of a stretch of work in this process."""
 
+import ctypes
+import gc
 import resource
 import sys
 from pathlib import Path
@@ -7,14 +9,22 @@ from pathlib import Path
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-def reset_peak() -> None:
-    """Start a new stretch. Where the system cannot, the peak stays the process's own."""
+def start_anew() -> None:
+    """Give what earlier work has freed back to the system, and count the peak from here.
+
+    glibc keeps freed memory that a live object lies above: a chain of stages would hold what each
+    of them once needed. Where the system can't, the peak stays the process's own.
+    """
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:  # musl has none
+        trim(0)
     if CLEAR.exists():
         CLEAR.write_text("5")  # Linux: resets the resident set's high-water mark
 
 
 def peak_bytes() -> int:
-    """Largest resident set since `reset_peak`, bytes (where supported, else of the process)."""
+    """Largest resident set since `start_anew`, bytes (where supported, else of the process)."""
     if STATUS.exists():
         for line in STATUS.read_text().splitlines():
             if line.startswith("VmHWM:"):
