@@ -2,16 +2,16 @@
 
     python benchmarks/long_prompts.py
 
-Two minutes on two cores. A head is planted: a few keys that every query looks at, a few distances
+A minute on two cores. A head is planted: a few keys that every query looks at, a few distances
 that it looks back by, and noise over all the rest.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 from markdown import table
+from model_measure import timed
 from torch import Tensor
 from torch.nn.functional import normalize, scaled_dot_product_attention
 
@@ -41,21 +41,16 @@ def planted(length: int) -> tuple[Tensor, Tensor, Tensor]:
     return tuple(x[None, None] for x in (query, key, random(length, SIZE)))
 
 
-def seconds(call: Callable[[], object]) -> float:
-    """The least of three runs."""
-    taken = []
-    for _ in range(3):
-        start = time.perf_counter()
-        call()
-        taken.append(time.perf_counter() - start)
-    return min(taken)
+def least_of_three(call: Callable[[], object]) -> float:
+    """Seconds."""
+    return min(timed(call) for _ in range(3))
 
 
 @torch.inference_mode()
 def rows() -> Iterator[list[str]]:
     for length in LENGTHS:
         query, key, value = planted(length)
-        dense = seconds(
+        dense = least_of_three(
             lambda q=query, k=key, v=value: scaled_dot_product_attention(q, k, v, is_causal=True)
         )
         for vertical, slash in BUDGETS:
@@ -66,7 +61,7 @@ def rows() -> Iterator[list[str]]:
                     q, k, v, settings=settings, layer=0, scaling=SCALING
                 )
 
-            sparse, (_, log_sums) = seconds(read), read()
+            sparse, (_, log_sums) = least_of_three(read), read()
             covered = recall(query[0], key[0], log_sums[0], SCALING).item()
             yield [
                 f"{length:,}", f"{vertical:,} + {slash:,}", f"{covered:.2f}",
@@ -86,7 +81,8 @@ attention.
 {table([head, *rows()])}
 
 Recall: the share of attention that the kept entries cover, mean over the queries. A block of 64
-queries gathers the keys that any of them keeps, so scattered distances cost more than runs of them.
+queries gathers the keys that any of them keeps, or takes all if those are most, so scattered
+distances cost more than runs of them.
 """
     PAGE.write_text(text, encoding="utf-8")
     print(text)

@@ -2,8 +2,8 @@
 
     python benchmarks/model.py [--vllm PYTHON] [--only training|memory|decoding]
 
-About twenty minutes on two cores; nothing else may run meanwhile. PYTHON is an interpreter that has
-vLLM (`make test-vllm` makes one in .venv-vllm), to be measured beside decoding.
+About a quarter of an hour on two cores; nothing else may run meanwhile. PYTHON is an interpreter
+that has vLLM (`make test-vllm` makes one in .venv-vllm), to be measured beside decoding.
 """
 
 import argparse

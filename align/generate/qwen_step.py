@@ -42,8 +42,8 @@ class QwenStep:
         decoder = model.model
         walked = [decoder.embed_tokens, decoder.norm, model.lm_head]
         for layer in decoder.layers:
-            own_mlp = type(layer.mlp) is QwenMLP  # any other is called, not walked
-            walked += [m for n, m in layer.named_modules() if own_mlp or not n.startswith("mlp")]
+            dense = type(layer.mlp) is QwenMLP  # any other is called, not walked
+            walked += [m for n, m in layer.named_modules() if dense or not n.startswith("mlp")]
         plain = all(map(_as_built, walked))
         plain &= all(layer.self_attn.window is None for layer in decoder.layers)
         return cls(model) if plain else None
@@ -106,8 +106,8 @@ def _as_built(module: nn.Module) -> bool:
     """Whether a module computes what its class says: TRL's fp32 head and offloading replace
     `forward`, others add hooks."""
     hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
-    own = all(getattr(hook, "__name__", "") in _HARMLESS for hook in hooks)
-    return type(module) in _WALKED and own and "forward" not in vars(module)
+    unchanged = all(getattr(hook, "__name__", "") in _HARMLESS for hook in hooks)
+    return type(module) in _WALKED and unchanged and "forward" not in vars(module)
 
 
 def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -91,7 +91,8 @@ def _check_heads(heads: Any) -> None:
     if not isinstance(heads, dict):
         raise ModelConfigError(f"{NAME}: heads {heads!r}: expected a list for each layer's number")
     for layer, listed in heads.items():
-        if not (isinstance(layer, str) and layer.isdecimal()):
+        # As `budgets` writes it: "01" would be found by nobody.
+        if not (isinstance(layer, str) and layer.isdecimal() and layer == str(int(layer))):
             raise ModelConfigError(f"{NAME}: heads has the layer {layer!r}: expected its number")
         for budget in listed if isinstance(listed, list) else [listed]:
             pair = isinstance(budget, list | tuple) and len(budget) == 2

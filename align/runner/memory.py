@@ -1,4 +1,4 @@
-"""Peak memory of a stretch of work in this process."""
+"""Memory of a stretch of work in this process: what it starts with, and its peak."""
 
 import ctypes
 import gc
@@ -16,8 +16,8 @@ def start_anew() -> None:
     of them once needed. Where the system can't, the peak stays the process's own.
     """
     gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:  # musl has none
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:  # glibc alone has it
         trim(0)
     if CLEAR.exists():
         CLEAR.write_text("5")  # Linux: resets the resident set's high-water mark

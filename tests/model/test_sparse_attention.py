@@ -86,6 +86,12 @@ def test_a_short_row_is_read_whole_however_long_the_others_are():
     assert out[:1].equal(attend(q[:1], k[:1], v[:1], SMALL)[0])
 
 
+def test_a_row_of_nothing_but_padding_is_zero():
+    q, k, v = case(20)
+    out, log_sums = attend(q, k, v, SMALL, torch.zeros(1, 20, dtype=torch.bool))
+    assert not out.any() and (log_sums == -torch.inf).all()
+
+
 def test_bf16_rounds_no_more_than_dense_attention_does():
     exact = case(length=600, dtype=torch.float64)
     settings = VerticalSlash(vertical=600, threshold=0)
@@ -164,6 +170,7 @@ def test_a_model_reads_long_prompts_sparsely_and_short_ones_densely():
         ({"slashes": 3}, "has unknown slashes"),
         ({"heads": [[4, 4]]}, "a list for each layer's number"),
         ({"heads": {"first": []}}, "has the layer 'first': expected its number"),
+        ({"heads": {"01": []}}, "has the layer '01': expected its number"),
         ({"heads": {"0": 4}}, "heads of layer 0 has 4: expected \\[vertical, slash\\]"),
         ({"heads": {"0": [[4]]}}, "heads of layer 0 has \\[4\\]: expected"),
         ({"heads": {"0": [[4, 0]]}}, "heads of layer 0 has \\[4, 0\\]: expected"),
